@@ -20,6 +20,9 @@ from infra.problems import ConfigurationError, Problem
 
 SAFE_MASTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+# Bounded: int() refuses a text of thousands of digits.
+PORT = re.compile(r"[1-9][0-9]{0,4}")
+COUNT = re.compile(r"[1-9][0-9]{0,8}")
 MINIMUM_SENTINELS = 3
 
 T = TypeVar("T")
@@ -44,7 +47,7 @@ class Endpoint:
         host, colon, port = text.strip().rpartition(":")
         if not colon or not HOST.fullmatch(host):
             raise ValueError("host:port, such as 10.0.0.5:26379")
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        if not PORT.fullmatch(port) or int(port) > 65535:
             raise ValueError("a port from 1 to 65535")
         return cls(host, int(port))
 
@@ -143,6 +146,10 @@ class OperatorContract(Contract):
     down_after_ms: int
     users: dict[str, SecretStr]
 
+    def application(self) -> Contract:
+        """Only what an application may know."""
+        return Contract(**{name: getattr(self, name) for name in Contract.model_fields})
+
     def to_env(self) -> dict[str, str]:
         return super().to_env() | {
             "REDIS_STACK": self.stack,
@@ -174,6 +181,19 @@ def _user_key(name: str) -> str:
 
 def _boolean(value: bool) -> str:
     return "true" if value else "false"
+
+
+def _without_credentials(address: str) -> str:
+    """An address as it may be shown: whoever pastes a URL into it pastes a password too."""
+    _, at, host = address.rpartition("@")
+    return repr(f"...@{host}") if at else repr(address)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, a folder that may not be entered
+        return False
 
 
 class _Reader:
@@ -208,7 +228,7 @@ class _Reader:
 
     def number(self, key: str) -> int:
         value = self.text(key)
-        if value.isascii() and value.isdigit() and int(value) > 0:
+        if COUNT.fullmatch(value):
             return int(value)
         if value:
             self._problem(key, repr(value), "a whole number above 0")
@@ -223,14 +243,15 @@ class _Reader:
 
     def items(self, key: str, parse: Callable[[str], T], expected: str) -> tuple[T, ...]:
         parsed: list[T] = []
+        before = len(self.problems)
         for item in self.text(key).split(","):
             if not item.strip():
                 continue
             try:
                 parsed.append(parse(item))
             except ValueError as error:
-                self._problem(key, repr(item.strip()), str(error))
-        if not parsed and self._env.get(key, "").strip() and not self.problems:
+                self._problem(key, _without_credentials(item.strip()), str(error))
+        if not parsed and self._env.get(key, "").strip() and len(self.problems) == before:
             self._problem(key, repr(self._env[key]), expected)
         return tuple(parsed)
 
@@ -248,12 +269,12 @@ class _Reader:
     def host(self) -> str:
         value = self.text("REDIS_HOST")
         if value and not HOST.fullmatch(value):
-            self._problem("REDIS_HOST", repr(value), "a host name or address, without a port")
+            self._problem("REDIS_HOST", _without_credentials(value), "a host name or address, without a port")
         return value
 
     def port(self) -> int:
         value = self.text("REDIS_PORT")
-        if value.isascii() and value.isdigit() and 1 <= int(value) <= 65535:
+        if PORT.fullmatch(value) and int(value) <= 65535:
             return int(value)
         if value:
             self._problem("REDIS_PORT", repr(value), "a port from 1 to 65535")
@@ -261,6 +282,6 @@ class _Reader:
 
     def ca_file(self) -> Path | None:
         value = self.text("REDIS_TLS_CA_FILE", "")
-        if value and not Path(value).is_file():
+        if value and not _is_file(Path(value)):
             self._problem("REDIS_TLS_CA_FILE", repr(value), "a readable file with the CA's certificate")
         return Path(value) if value else None

@@ -1,0 +1,207 @@
+"""Declared = actual = agreed: compares the declared nodes, each node's own word and every Sentinel's view.
+
+`observe` asks everybody at once; `findings` is pure and says in words what does not fit. An empty answer is the only
+good one: an unreachable node, an orphan master or a ghost replica each is a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
+
+from client.errors import describe
+from client.links import open_as
+from infra.contract import Endpoint, NodeAddress, OperatorContract
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What a data node says of itself. `error` tells why it says nothing."""
+
+    name: str
+    endpoint: Endpoint
+    error: str = ""
+    role: str = ""
+    replid: str = ""
+    offset: int = 0
+    follows: Endpoint | None = None
+    link_up: bool = False
+    attached: frozenset[Endpoint] = frozenset()
+
+
+@dataclass(frozen=True)
+class SentinelView:
+    """What a Sentinel knows. `replicas` and `peers`: address -> flags, such as `slave` or `slave,s_down`."""
+
+    name: str
+    endpoint: Endpoint
+    error: str = ""
+    master: Endpoint | None = None
+    flags: str = ""
+    quorum: int = 0
+    config_epoch: int = 0
+    replicas: Mapping[Endpoint, str] | None = None
+    promotable: int = 0
+    peers: Mapping[Endpoint, str] | None = None
+    ckquorum: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everybody's word at about one moment."""
+
+    nodes: tuple[NodeView, ...]
+    sentinels: tuple[SentinelView, ...]
+
+    @property
+    def everybody(self) -> tuple[NodeView | SentinelView, ...]:
+        return (*self.nodes, *self.sentinels)
+
+    @property
+    def masters(self) -> tuple[NodeView, ...]:
+        return tuple(node for node in self.nodes if node.role == "master")
+
+
+def observe(contract: OperatorContract, *, timeout_s: float = 1.0) -> Observation:
+    """Ask every declared node and Sentinel at once, as user `monitor`. Never raises for one that is down."""
+    sentinels = [NodeAddress(f"sentinel-{i}", endpoint) for i, endpoint in enumerate(contract.sentinels)]
+
+    def ask(question: Callable[[Any, NodeAddress], T], failed: Callable[..., T], address: NodeAddress) -> T:
+        try:
+            with closing(open_as(contract, "monitor", address.endpoint, timeout_s)) as link:
+                return question(link, address)
+        except (RedisError, OSError) as error:
+            return failed(name=address.name, endpoint=address.endpoint, error=describe(error))
+
+    def ask_node(address: NodeAddress) -> NodeView:
+        return ask(_node_view, NodeView, address)
+
+    def ask_sentinel(address: NodeAddress) -> SentinelView:
+        return ask(lambda link, at: _sentinel_view(link, at, contract.master_name), SentinelView, address)
+
+    with ThreadPoolExecutor(max_workers=len(contract.nodes) + len(sentinels)) as pool:
+        nodes, views = pool.map(ask_node, contract.nodes), pool.map(ask_sentinel, sentinels)
+        return Observation(tuple(nodes), tuple(views))
+
+
+def findings(contract: OperatorContract, seen: Observation) -> tuple[str, ...]:
+    """PURE  Everything that is not as declared, one sentence each; empty when all is well."""
+    return tuple(_findings(contract, seen))
+
+
+def _findings(contract: OperatorContract, seen: Observation) -> Iterator[str]:
+    for view in seen.everybody:
+        if view.error:
+            yield f"{view.name} ({view.endpoint}) does not answer: {view.error}"
+    masters = seen.masters
+    if len(masters) != 1:
+        names = ", ".join(node.name for node in masters) or "none"
+        yield f"exactly one data node must say role:master, found: {names}"
+        return
+    master = masters[0]
+    replicas = frozenset(address.endpoint for address in contract.nodes) - {master.endpoint}
+    for node in seen.nodes:
+        if node.role == "slave":
+            yield from _replica_findings(node, master)
+    yield from _difference(f"replicas attached to {master.name}", master.attached, replicas)
+    epochs = {view.config_epoch for view in seen.sentinels if not view.error}
+    if len(epochs) > 1:
+        yield f"the Sentinels disagree on the config-epoch: {sorted(epochs)}"
+    for view in seen.sentinels:
+        if not view.error:
+            yield from _sentinel_findings(contract, view, master, replicas)
+
+
+def _replica_findings(node: NodeView, master: NodeView) -> Iterator[str]:
+    if node.follows != master.endpoint:
+        yield f"{node.name} follows {node.follows}, not the master {master.name} ({master.endpoint})"
+    elif not node.link_up:
+        yield f"the link of {node.name} to the master is down"
+    elif node.replid != master.replid:
+        yield f"{node.name} has the replication id {node.replid}, the master {master.replid}"
+
+
+def _sentinel_findings(
+    contract: OperatorContract, view: SentinelView, master: NodeView, replicas: frozenset[Endpoint]
+) -> Iterator[str]:
+    if view.master != master.endpoint:
+        yield f"{view.name} names {view.master} as the master, but {master.name} ({master.endpoint}) is"
+    if view.flags != "master":
+        yield f"{view.name} sees the master as {view.flags}"
+    if view.quorum != contract.quorum:
+        yield f"{view.name} has quorum {view.quorum}, declared {contract.quorum}"
+    yield from _difference(f"replicas known to {view.name}", frozenset(view.replicas or {}), replicas)
+    peers = frozenset(contract.sentinels) - {view.endpoint}
+    yield from _difference(f"Sentinels known to {view.name}", frozenset(view.peers or {}), peers)
+    for kind, known in (("slave", view.replicas or {}), ("sentinel", view.peers or {})):
+        for endpoint, flags in known.items():
+            if flags != kind:
+                yield f"{view.name} sees {endpoint} as {flags}"
+    if view.promotable < len(replicas):
+        yield f"{view.name} could promote {view.promotable} of {len(replicas)} replicas"
+    if not view.ckquorum.startswith("OK"):
+        yield f"{view.name} fails CKQUORUM: {view.ckquorum}"
+
+
+def _difference(what: str, actual: frozenset[Endpoint], declared: frozenset[Endpoint]) -> Iterator[str]:
+    for endpoint in sorted(declared - actual):
+        yield f"{what}: {endpoint} is missing"
+    for endpoint in sorted(actual - declared):
+        yield f"{what}: {endpoint} is not declared"
+
+
+def _node_view(link: Any, address: NodeAddress) -> NodeView:
+    info: Mapping[str, Any] = link.info("replication")
+    replica = info["role"] == "slave"
+    count = int(info["connected_slaves"])
+    attached = [info[f"slave{i}"] for i in range(count)]
+    return NodeView(
+        name=address.name,
+        endpoint=address.endpoint,
+        role=info["role"],
+        replid=info["master_replid"],
+        offset=int(info["slave_repl_offset"] if replica else info["master_repl_offset"]),
+        follows=Endpoint(str(info["master_host"]), int(info["master_port"])) if replica else None,
+        link_up=replica and info["master_link_status"] == "up" and not int(info["master_sync_in_progress"]),
+        attached=frozenset(
+            Endpoint(str(each["ip"]), int(each["port"])) for each in attached if each["state"] == "online"
+        ),
+    )
+
+
+def _sentinel_view(link: Any, address: NodeAddress, name: str) -> SentinelView:
+    master = _pairs(link.execute_command("SENTINEL", "MASTER", name))
+    replicas = [_pairs(each) for each in link.execute_command("SENTINEL", "REPLICAS", name)]
+    peers = [_pairs(each) for each in link.execute_command("SENTINEL", "SENTINELS", name)]
+    named = link.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+    try:
+        ckquorum = str(link.execute_command("SENTINEL", "CKQUORUM", name))
+    except RedisError as error:
+        ckquorum = str(error)
+    return SentinelView(
+        name=address.name,
+        endpoint=address.endpoint,
+        master=Endpoint(named[0], int(named[1])) if named else None,
+        flags=master["flags"],
+        quorum=int(master["quorum"]),
+        config_epoch=int(master["config-epoch"]),
+        replicas={_endpoint(each): each["flags"] for each in replicas},
+        promotable=sum(each["master-link-status"] == "ok" and each["slave-priority"] != "0" for each in replicas),
+        peers={_endpoint(each): each["flags"] for each in peers},
+        ckquorum=ckquorum,
+    )
+
+
+def _pairs(reply: Any) -> dict[str, str]:
+    return dict(zip(map(str, reply[::2]), map(str, reply[1::2]), strict=True))
+
+
+def _endpoint(fields: Mapping[str, str]) -> Endpoint:
+    return Endpoint(fields["ip"], int(fields["port"]))

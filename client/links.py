@@ -1,0 +1,85 @@
+"""Connections as the contract asks for them: users, TLS, time-outs. Nothing here touches the network yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from client.options import Options
+from infra.contract import Contract, Endpoint, OperatorContract
+
+
+def open_node(contract: Contract, options: Options, endpoint: Endpoint) -> redis.Redis:
+    """A pool of connections to a data node, for the application's operations."""
+    return _open(
+        contract,
+        endpoint,
+        username=contract.username,
+        password=contract.password.get_secret_value(),
+        decode_responses=options.decode_responses,
+        socket_timeout=options.timeout_s,
+        socket_connect_timeout=options.connect_timeout_s,
+    )
+
+
+def open_probe(contract: Contract, options: Options, endpoint: Endpoint) -> redis.Redis:
+    """A connection to a data node that gives up quickly, to ask for its ROLE."""
+    return _open(
+        contract,
+        endpoint,
+        username=contract.username,
+        password=contract.password.get_secret_value(),
+        decode_responses=True,
+        socket_timeout=options.probe_timeout_s,
+        socket_connect_timeout=options.probe_connect_timeout_s,
+    )
+
+
+def open_sentinel(contract: Contract, options: Options, endpoint: Endpoint) -> redis.Redis:
+    """A connection to a Sentinel that gives up quickly."""
+    return _open(
+        contract,
+        endpoint,
+        username=contract.sentinel_username,
+        password=contract.sentinel_password.get_secret_value(),
+        decode_responses=True,
+        socket_timeout=options.probe_timeout_s,
+        socket_connect_timeout=options.probe_connect_timeout_s,
+    )
+
+
+def open_as(contract: OperatorContract, user: str, endpoint: Endpoint, timeout_s: float) -> redis.Redis:
+    """A connection to any node as one of the operator's users (`monitor`, `operator`, ...)."""
+    return _open(
+        contract,
+        endpoint,
+        username=user,
+        password=contract.users[user].get_secret_value(),
+        decode_responses=True,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+    )
+
+
+def _open(contract: Contract, endpoint: Endpoint, **settings: Any) -> redis.Redis:
+    return redis.Redis(
+        host=endpoint.host.strip("[]"),
+        port=endpoint.port,
+        # redis-py's own retries go back to the same, perhaps dead, address: the client retries the operation instead.
+        retry=Retry(NoBackoff(), 0),
+        # RESP2 and no driver_info: connecting sends AUTH and nothing else, so least-privilege users need no more.
+        protocol=2,
+        driver_info=None,
+        **_tls(contract),
+        **settings,
+    )
+
+
+def _tls(contract: Contract) -> dict[str, Any]:
+    if not contract.tls:
+        return {}
+    ca_file = str(contract.tls_ca_file) if contract.tls_ca_file else None
+    return {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True, "ssl_ca_certs": ca_file}

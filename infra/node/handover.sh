@@ -1,0 +1,160 @@
+#!/bin/sh
+# The fenced handover: moves the master to a replica without losing one acknowledged write.
+#
+#   handover.sh [NODE_ENV]     without NODE_ENV, the variables of node.env that are used here come from the environment
+#
+# 1. wait until a majority of Sentinels agrees, no failover runs and every replica is in sync
+# 2. CLIENT PAUSE WRITE on the master, wait until the replicas have everything it has
+# 3. SENTINEL FAILOVER, wait until a replica says role:master
+# 4. make the old master its replica at once, lift the pause, close the clients' connections
+# 5. wait until every Sentinel names the new master and the old one is in sync
+# The pause ends by itself after less than half of down-after: held longer, Sentinels take the master for dead, and a
+# script that was killed must not leave writers blocked. A step that fails lifts it and says so: exit 1, nothing moved.
+# Exit 0: moved (or, with NODE_ENV, this node is not the master). The last line on stdout tells figures, key=value.
+set -eu
+here=$(dirname "$0")
+# shellcheck source=infra/node/lib.sh
+. "$here/lib.sh"
+if [ $# -gt 0 ]; then load_node_env "$1"; fi
+
+PREPARE_S=${HANDOVER_PREPARE_S:-20} # for step 1
+SETTLE_S=${HANDOVER_SETTLE_S:-20}   # for step 5
+FENCE_MS=$((DOWN_AFTER_MS * 45 / 100))
+fenced=""
+
+give_up() {
+    unfence
+    log "gave up: $*"
+    exit 1
+}
+
+unfence() {
+    if [ -n "$fenced" ]; then
+        ask "$fenced" CLIENT UNPAUSE >/dev/null || log "CLIENT UNPAUSE failed on $fenced: the pause ends by itself"
+        fenced=""
+    fi
+}
+trap unfence EXIT
+trap 'exit 1' HUP INT TERM
+
+replicas_in() { # addresses of the attached replicas <INFO replication
+    sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=\([0-9]*\),.*/\1:\2/p'
+}
+
+in_sync() { # in_sync OFFSET REPLICA...: every replica has the master's stream up to OFFSET
+    wanted=$1
+    shift
+    for replica in "$@"; do
+        info=$(ask "$replica" INFO replication) || return 1
+        [ "$(echo "$info" | info_field master_link_status)" = up ] || return 1
+        [ "$(echo "$info" | info_field slave_repl_offset)" -ge "$wanted" ] || return 1
+    done
+}
+
+field_of() { # field_of NAME <the alternating lines of SENTINEL MASTER
+    awk -v name="$1" 'NR % 2 { key = $0; next } key == name { print; exit }'
+}
+
+eligible_replicas() { # how many replicas this Sentinel could promote
+    ask "$1" SENTINEL REPLICAS "$MASTER_NAME" | awk '
+        NR % 2 { key = $0; next }
+        key == "flags" { up = ($0 == "slave") }
+        key == "master-link-status" { linked = ($0 == "ok") }
+        key == "slave-priority" { if (up && linked && $0 > 0) count++ }
+        END { print count + 0 }'
+}
+
+prepare() { # sets old, leader (the Sentinel that clients ask first) and replicas; on failure, reason
+    answers=$(votes)
+    old=$(echo "$answers" | majority)
+    if [ -z "$old" ]; then reason="no majority of the Sentinels names a master" && return 1; fi
+    if [ "$(role_of "$old")" != master ]; then reason="$old, the elected master, does not say role:master" && return 1; fi
+    leader=""
+    for sentinel in $SENTINELS; do
+        if [ "$(master_by "$sentinel")" = "$old" ]; then leader=$sentinel && break; fi
+    done
+    state=$(ask "$leader" SENTINEL MASTER "$MASTER_NAME") || { reason="$leader does not answer" && return 1; }
+    flags=$(echo "$state" | field_of flags)
+    if [ "$flags" != master ]; then reason="$leader sees the master as $flags" && return 1; fi
+    epoch=$(echo "$state" | field_of config-epoch)
+    ask "$leader" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null || { reason="no quorum at $leader" && return 1; }
+    if [ "$(eligible_replicas "$leader")" = 0 ]; then reason="$leader knows no replica to promote" && return 1; fi
+    info=$(ask "$old" INFO replication) || { reason="$old does not answer" && return 1; }
+    replicas=$(echo "$info" | replicas_in)
+    if [ -z "$replicas" ]; then reason="no replica is attached to $old" && return 1; fi
+    if echo "$info" | grep '^slave[0-9]*:' | grep -qv 'state=online'; then
+        reason="a replica of $old is still syncing" && return 1
+    fi
+}
+
+promoted_among() { # the first of these nodes that says role:master
+    for node in "$@"; do
+        if [ "$(role_of "$node")" = master ]; then echo "$node" && return; fi
+    done
+}
+
+settled() { # every Sentinel that answers names the new master, a majority does, and the old one follows in sync
+    for sentinel in $SENTINELS; do
+        named=$(master_by "$sentinel")
+        if [ -n "$named" ] && [ "$named" != "$new" ]; then reason="$sentinel still names $named" && return 1; fi
+    done
+    if [ "$(elected_master)" != "$new" ]; then reason="no majority names $new yet" && return 1; fi
+    info=$(ask "$old" INFO replication) || { reason="$old does not answer" && return 1; }
+    link=$(echo "$info" | info_field master_link_status)
+    if [ "$link" != up ]; then reason="the link of $old to $new is ${link:-not there}" && return 1; fi
+}
+
+if [ $# -gt 0 ] && [ "$(role_of "$ME")" != master ]; then
+    log "not the master: nothing to hand over"
+    exit 0
+fi
+
+begun=$(now_ms)
+until prepare; do
+    [ $(($(now_ms) - begun)) -le $((PREPARE_S * 1000)) ] || give_up "$reason"
+    [ -n "$answers" ] || give_up "no Sentinel answers at all"
+    sleep 0.2
+done
+if [ $# -gt 0 ] && [ "$old" != "$ME" ]; then give_up "this node says role:master but the Sentinels name $old"; fi
+
+fence_begun=$(now_ms)
+left() { echo $((FENCE_MS - ($(now_ms) - fence_begun))); }
+fenced=$old
+answer=$(printf 'CLIENT PAUSE %s WRITE\nINFO replication\n' "$FENCE_MS" | ask "$old") || give_up "$old does not answer"
+case $answer in OK*) ;; *) give_up "$old refused CLIENT PAUSE" ;; esac
+offset=$(echo "$answer" | info_field master_repl_offset)
+# Half of the fence is left for the promotion, which takes two to four ticks of the leader (50-100 ms each).
+# shellcheck disable=SC2086
+until in_sync "$offset" $replicas; do
+    [ "$(left)" -gt $((FENCE_MS / 2)) ] || give_up "the replicas of $old did not catch up to offset $offset"
+done
+ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || give_up "$leader refused SENTINEL FAILOVER"
+
+late=""
+# shellcheck disable=SC2086
+until new=$(promoted_among $replicas) && [ -n "$new" ]; do
+    if [ "$(left)" -le 0 ] && [ -z "$late" ]; then
+        # It may still come. Writers go on; the old master is demoted the moment the new one is seen.
+        late="yes"
+        unfence
+    fi
+    [ "$(left)" -gt -10000 ] || give_up "$leader promoted nobody within 10 s"
+done
+printf 'REPLICAOF %s %s\nCLIENT UNPAUSE\nCLIENT KILL TYPE normal\n' "${new%:*}" "${new##*:}" | ask "$old" >/dev/null ||
+    log "could not demote $old: the Sentinels will"
+fenced=""
+fenced_ms=$(($(now_ms) - fence_begun))
+
+until settled; do
+    if [ $(($(now_ms) - fence_begun)) -gt $((SETTLE_S * 1000)) ]; then
+        log "the master moved from $old to $new, but $reason"
+        exit 1
+    fi
+    sleep 0.1
+done
+new_epoch=$(ask "$leader" SENTINEL MASTER "$MASTER_NAME" | field_of config-epoch)
+echo "old=$old new=$new fenced_ms=$fenced_ms total_ms=$(($(now_ms) - begun)) epoch_before=$epoch epoch=$new_epoch"
+if [ -n "$late" ]; then
+    log "the master moved from $old to $new, but the fence had to be lifted before: writes in between may be lost"
+    exit 1
+fi

@@ -1,0 +1,66 @@
+# shellcheck shell=sh
+# What the node scripts share. POSIX sh and the server's own CLI are all that the official images have, so these
+# scripts use nothing else and serve every target alike.
+#
+# node.env (see infra/node_config.py) tells who this node is; its target adds where things are:
+#   CONF_DIR  rendered files, never written here     DATA_DIR  the data set, Sentinel's state
+#   RUN_DIR   this start's files: pid, final config   SERVER, CLI  the programs    CLI_FLAGS  TLS options, or empty
+umask 077
+
+ASK_TIMEOUT_S=1 # a stopped or black-holed peer costs this much, no more
+
+log() { echo "$(date '+%Y-%m-%dT%H:%M:%S%z') ${NODE_NAME:-operator} ${0##*/}: $*" >&2; }
+
+now_ms() { # a monotonic clock in ms (resolution 10), without starting a program
+    read -r up _ </proc/uptime
+    cs=${up#*.}
+    echo $((${up%.*} * 1000 + ${cs#0} * 10))
+}
+
+load_node_env() {
+    # shellcheck disable=SC1090
+    . "$1"
+    # shellcheck disable=SC2034
+    ME="$NODE_HOST:$NODE_PORT"
+    use_operator_password "$CONF_DIR/operator.password"
+}
+
+use_operator_password() { # the CLI reads it from the environment: it never is an argument
+    REDISCLI_AUTH=$(cat "$1")
+    export REDISCLI_AUTH
+}
+
+ask() { # ask HOST:PORT COMMAND...: the reply, or failure within ASK_TIMEOUT_S. Without a command: commands from stdin.
+    at=$1
+    shift
+    # shellcheck disable=SC2086
+    timeout "$ASK_TIMEOUT_S" "$CLI" ${CLI_FLAGS:-} -e --no-auth-warning --user operator \
+        -h "${at%:*}" -p "${at##*:}" "$@" 2>/dev/null
+}
+
+role_of() { # master, slave, or nothing when it does not answer
+    ask "$1" ROLE | head -n 1 | grep -xE 'master|slave' || true
+}
+
+info_field() { # info_field FIELD <INFO
+    sed -n "s/^$1://p" | head -n 1 | tr -d '\r'
+}
+
+master_by() { # the master's HOST:PORT as one Sentinel knows it, or nothing
+    ask "$1" SENTINEL GET-MASTER-ADDR-BY-NAME "$MASTER_NAME" | paste -s -d : - | grep -E '^[^ :]+:[0-9]+$' || true
+}
+
+votes() { # what each Sentinel that answers says, a line each
+    for sentinel in $SENTINELS; do master_by "$sentinel"; done
+}
+
+majority() { # the vote that more than half of all declared Sentinels gave, or nothing <votes
+    sort | uniq -c | sort -rn | head -n 1 | {
+        read -r count address || exit 0
+        # shellcheck disable=SC2086
+        set -- $SENTINELS
+        if [ "$count" -gt $(($# / 2)) ]; then echo "$address"; fi
+    }
+}
+
+elected_master() { votes | majority; }

@@ -1,0 +1,70 @@
+"""Composition root: reads the settings, plans, hands the plan to the stack's target, registers the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pulumi
+from pydantic import SecretStr
+
+from infra import credentials
+from infra.contract import OPERATOR_USERS, NodeAddress, OperatorContract
+from infra.node_config import render
+from infra.problems import ConfigurationError
+from infra.settings import Settings, load, stop
+from infra.targets.base import Deployment, Target
+from infra.targets.process import ProcessTarget
+from infra.topology import Topology, plan
+
+TARGETS: Mapping[str, Callable[[Settings], Target]] = {"process": ProcessTarget}
+
+
+class RedisSentinel(pulumi.ComponentResource):
+    """A highly available Redis: every node of one stack, on the target that the settings name."""
+
+    def __init__(self, name: str, stack: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("redis-sentinel:index:RedisSentinel", name, None, opts)
+        target = TARGETS[settings.target](settings)
+        topology = plan(stack, settings, target.address)
+        passwords = credentials.passwords(settings)
+        files = {node.name: render(node, topology, settings, passwords) for node in topology.nodes}
+        contract = operator_contract(topology, settings, passwords)
+        target.deploy(Deployment(topology, settings, files, contract), parent=self)
+        self.contract = credentials.sealed(contract.application().to_env())
+        self.operator_contract = credentials.sealed(contract.to_env())
+        self.register_outputs({"contract": self.contract, "operatorContract": self.operator_contract})
+
+
+def operator_contract(topology: Topology, settings: Settings, passwords: Mapping[str, str]) -> OperatorContract:
+    """The contract that this topology keeps."""
+    first = topology.first_master.endpoint
+    return OperatorContract(
+        sentinel_enabled=topology.mode == "sentinel",
+        master_name=topology.master_name,
+        sentinels=tuple(node.endpoint for node in topology.sentinels),
+        username="app",
+        password=SecretStr(passwords["app"]),
+        sentinel_username="app",
+        sentinel_password=SecretStr(passwords["app"]),
+        tls=settings.tls,
+        tls_ca_file=None,
+        host=first.host,
+        port=first.port,
+        stack=topology.stack,
+        nodes=tuple(NodeAddress(node.name, node.endpoint) for node in topology.data),
+        quorum=topology.quorum,
+        down_after_ms=settings.down_after_ms,
+        users={user: SecretStr(passwords[user]) for user in OPERATOR_USERS},
+    )
+
+
+def main() -> None:
+    """The Pulumi program."""
+    try:
+        settings = load()
+    except ConfigurationError as error:
+        stop(error)
+    stack = pulumi.get_stack()
+    redis = RedisSentinel(f"redis-{stack}", stack, settings)
+    pulumi.export("contract", redis.contract)
+    pulumi.export("operatorContract", redis.operator_contract)

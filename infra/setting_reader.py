@@ -1,0 +1,201 @@
+"""PURE  Reads one stack's texts by the rules of its options; keeps the good values and every problem."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+
+from infra.problems import Problem
+from infra.setting_checks import CHECKS
+from infra.setting_rules import Password, Refused, Rule
+
+PROJECT = "redis-sentinel"
+# The stack whose passphrase and secrets `make` owns; its plain settings are edited in its committed file.
+DEV_STACK = "dev"
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A default that depends on the stack or on other settings. `text` says how; None when those are themselves bad."""
+
+    text: str
+    compute: Callable[[str, Mapping[str, Any]], str | None]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting as its user sees it."""
+
+    field: str
+    key: str
+    rule: Rule
+    description: str
+    default: str | None
+    derived: Derived | None
+    example: str | None
+
+    @property
+    def secret(self) -> bool:
+        return isinstance(self.rule, Password)
+
+
+class Reader:
+    """`values` (by field) and `problems` of one stack after `read_all`."""
+
+    def __init__(
+        self, stack: str, raw: Mapping[str, str], secret_keys: Collection[str] | None, options: Sequence[Option]
+    ) -> None:
+        self._stack = stack
+        self._raw = raw
+        self._secret_keys = secret_keys
+        self._options = options
+        self._remedy = _Remedy(stack)
+        self.values: dict[str, Any] = {}
+        self.problems: list[Problem] = []
+
+    def read_all(self) -> None:
+        """Read every option in order (a derived default may use those before it), then what only shows across them."""
+        for option in self._options:
+            self._read(option)
+        self._check_passwords_differ()
+        self._check_conflicts()
+        self._check_unknown_keys()
+
+    def _read(self, option: Option) -> None:
+        text = self._raw.get(option.key, self._default(option))
+        if text is None:
+            self._missing(option)
+            return
+        if option.key in self._raw and option.secret and not self._encrypted(option.key):
+            found = f"a secret of {len(text)} characters, stored in the clear"
+            self._problem(option.key, found, "an encrypted value", self._remedy.encrypt(option.key))
+        try:
+            self.values[option.field] = option.rule.read(text)
+        except Refused as refused:
+            self._refused(option, text, refused)
+
+    def _check_passwords_differ(self) -> None:
+        first: dict[str, str] = {}
+        for option in self._options:
+            if option.secret and option.field in self.values:
+                password = self.values[option.field].get_secret_value()
+                other = first.setdefault(password, option.key)
+                if other != option.key:
+                    found = f"the same secret as {other}"
+                    self._problem(option.key, found, "a password of its own", self._remedy.secret(option.key))
+
+    def _check_conflicts(self) -> None:
+        for fields, check in CHECKS:
+            if all(field in self.values for field in fields):
+                conflict = check(**{field: self.values[field] for field in fields})
+                if conflict:
+                    key = to_camel(conflict.field)
+                    remedy = self._remedy.set(key, conflict.suggestion)
+                    self._problem(key, self._found(key, str(self.values[conflict.field])), conflict.expected, remedy)
+
+    def _check_unknown_keys(self) -> None:
+        known = {option.key.lower(): option for option in self._options}
+        for key in sorted(self._raw.keys() - {option.key for option in self._options}):
+            near = difflib.get_close_matches(key.lower(), known, n=1)
+            if near:
+                meant = known[near[0]]
+                expected, remedy = f"a known key; did you mean {meant.key}?", self._remedy.rename(key, meant)
+            else:
+                names = ", ".join(option.key for option in self._options)
+                expected, remedy = f"one of {names}", self._remedy.remove(key)
+            # The value stays unseen: under a misspelled key it may be a password.
+            self._problem(_printable(key), "an unknown key", expected, remedy)
+
+    def _default(self, option: Option) -> str | None:
+        return option.derived.compute(self._stack, self.values) if option.derived else option.default
+
+    def _missing(self, option: Option) -> None:
+        if option.secret:
+            self._problem(option.key, "nothing", "an encrypted password", self._remedy.missing_secret())
+        elif not option.derived:
+            remedy = self._remedy.set(option.key, option.example)
+            self._problem(option.key, "nothing", option.rule.describe(), remedy)
+
+    def _refused(self, option: Option, text: str, refused: Refused) -> None:
+        if option.secret:
+            found, remedy = f"a secret of {len(text)} characters", self._remedy.secret(option.key)
+        else:
+            found, remedy = self._found(option.key, text), self._remedy.set(option.key, self._suggest(option, refused))
+        surrounded = text != text.strip() and not option.secret and "white space" not in refused.expected
+        expected = refused.expected + (", without white space around it" if surrounded else "")
+        self._problem(option.key, found, expected, remedy)
+
+    def _suggest(self, option: Option, refused: Refused) -> str | None:
+        """A text that the rule accepts, as near as possible to what the user wrote."""
+        written = self._raw.get(option.key, "").strip().lower()
+        derived = self._default(option) if option.derived else None
+        candidates = (derived, refused.suggestion, written, option.default)
+        return next((text for text in candidates if text is not None and _accepts(option.rule, text)), option.example)
+
+    def _found(self, key: str, text: str) -> str:
+        if self._secret_keys and key in self._secret_keys:
+            return f"a secret of {len(text)} characters"
+        return _short(text) if key in self._raw else f"the default {_short(text)}"
+
+    def _encrypted(self, key: str) -> bool:
+        return self._secret_keys is None or key in self._secret_keys
+
+    def _problem(self, key: str, found: str, expected: str, remedy: str) -> None:
+        self.problems.append(Problem(key, found, expected, remedy))
+
+
+def _accepts(rule: Rule, text: str) -> bool:
+    try:
+        rule.read(text)
+    except Refused:
+        return False
+    return True
+
+
+def _short(text: str, longest: int = 60) -> str:
+    """A text as the user can see it, white space and control characters included."""
+    return repr(text if len(text) <= longest else text[:longest] + "...")
+
+
+def _printable(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9._-]+", key) else repr(key)
+
+
+class _Remedy:
+    """The command or edit that fixes a setting of one stack."""
+
+    def __init__(self, stack: str) -> None:
+        self._stack = shlex.quote(stack)
+        self._file = f"Pulumi.{stack}.yaml" if stack == DEV_STACK else None
+
+    def set(self, key: str, value: str | None) -> str:
+        if self._file:
+            return f"set `{PROJECT}:{key}: {value or '...'}` in {self._file}"
+        return f"`pulumi config set {key} {value or '...'} --stack {self._stack}`"
+
+    def missing_secret(self) -> str:
+        return f"`make secrets STACK={self._stack}`"
+
+    def secret(self, key: str) -> str:
+        """Another password for a key that has one. Pulumi asks for it: a password never goes on a command line."""
+        if self._file:
+            return f"{self.remove(key)}, then {self.missing_secret()}"
+        return f"`pulumi config set --secret {key} --stack {self._stack}`"
+
+    def encrypt(self, key: str) -> str:
+        return f"{self.secret(key)}; choose a new password, the stored one has been seen"
+
+    def remove(self, key: str) -> str:
+        if self._file:
+            return f"remove `{PROJECT}:{_printable(key)}` from {self._file}"
+        return f"`pulumi config rm {shlex.quote(key)} --stack {self._stack}`"
+
+    def rename(self, key: str, meant: Option) -> str:
+        """Secrets are set anew: the one under the wrong key may be stored in the clear."""
+        return f"{self.remove(key)}, then {self.missing_secret() if meant.secret else self.set(meant.key, None)}"

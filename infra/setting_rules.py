@@ -1,0 +1,197 @@
+"""PURE  What one setting may be: each rule reads a text strictly, or refuses it and says what it expects.
+
+A rule is the only place that knows its type's spelling; the settings model attaches rules to its fields, and the
+configuration table in the documentation prints what `describe` says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from infra.contract import SAFE_MASTER_NAME
+
+# Longer runs of digits are out of every range; int() itself refuses a text of thousands of digits.
+WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+SIZE = re.compile(r"([1-9][0-9]{0,8})(kb|mb|gb)")
+UNIT_BYTES = {"kb": 1024, "mb": 1024**2, "gb": 1024**3}
+
+
+class Refused(Exception):
+    """A text breaks a rule. `suggestion` is the nearest text that the rule accepts, where there is one."""
+
+    def __init__(self, expected: str, suggestion: str | None = None) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.suggestion = suggestion
+
+
+class Rule(Protocol):
+    """Reads one kind of value."""
+
+    kind: str
+    """The type's name in the documentation."""
+
+    def read(self, text: str) -> object:
+        """The value that `text` spells. Raises Refused; never shows `text`, which may be a secret."""
+
+    def describe(self) -> str:
+        """What the rule accepts, for the documentation."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number in plain decimal digits. `reason` is shown when the range itself is what surprises."""
+
+    minimum: int
+    maximum: int
+    reason: str = ""
+    kind = "whole number"
+
+    def read(self, text: str) -> int:
+        if not WHOLE_NUMBER.fullmatch(text):
+            raise Refused(self._expected())
+        value = int(text)
+        if not self.minimum <= value <= self.maximum:
+            raise Refused(self._expected(), str(max(self.minimum, min(value, self.maximum))))
+        return value
+
+    def describe(self) -> str:
+        return f"{self.minimum} to {self.maximum}" + (f"; {self.reason}" if self.reason else "")
+
+    def _expected(self) -> str:
+        return f"a whole number from {self.describe()}"
+
+
+@dataclass(frozen=True)
+class SentinelCount:
+    """How many Sentinels: an odd number that can form a majority after a loss."""
+
+    kind = "whole number"
+    allowed = (3, 5, 7)
+
+    def read(self, text: str) -> int:
+        if not WHOLE_NUMBER.fullmatch(text):
+            raise Refused("3, 5 or 7")
+        value = int(text)
+        if value < 3:
+            raise Refused("at least 3 Sentinels (3, 5 or 7): fewer have no majority left once one is lost", "3")
+        if value > 7:
+            raise Refused("at most 7 Sentinels (3, 5 or 7): more only slow the vote down", "7")
+        if value % 2 == 0:
+            odd = "an odd number of Sentinels (3, 5 or 7): an even one survives no more losses and can split in halves"
+            raise Refused(odd, str(value - 1))
+        return value
+
+    def describe(self) -> str:
+        return "3, 5 or 7"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few words, spelled exactly."""
+
+    words: tuple[str, ...]
+    kind = "word"
+
+    def read(self, text: str) -> str:
+        if text in self.words:
+            return text
+        raise Refused(self.describe())
+
+    def describe(self) -> str:
+        return "one of " + ", ".join(self.words) if len(self.words) > 1 else self.words[0]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """true or false, nothing else: `yes`, `on` and `1` mean different things to different YAML readers."""
+
+    kind = "boolean"
+
+    def read(self, text: str) -> bool:
+        if text in ("true", "false"):
+            return text == "true"
+        raise Refused(self.describe())
+
+    def describe(self) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class MemorySize:
+    """A size as Redis spells it (kb, mb and gb are powers of 1024), kept as text. `minimum` is a size too."""
+
+    minimum: str
+    kind = "size"
+
+    def read(self, text: str) -> str:
+        if not SIZE.fullmatch(text):
+            raise Refused(self.describe())
+        if _bytes(text) < _bytes(self.minimum):
+            raise Refused(self.describe(), self.minimum)
+        return text
+
+    def describe(self) -> str:
+        return f"a whole number and kb, mb or gb, at least {self.minimum}"
+
+
+def _bytes(size: str) -> int:
+    """Bytes of a text that SIZE matches."""
+    return int(size[:-2]) * UNIT_BYTES[size[-2:]]
+
+
+@dataclass(frozen=True)
+class MasterName:
+    """A name that is safe in every file, command and variable it ends up in."""
+
+    kind = "name"
+
+    def read(self, text: str) -> str:
+        if not SAFE_MASTER_NAME.fullmatch(text):
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return "letters, digits, '.', '_' or '-', a letter or digit first, at most 63, no white space"
+
+
+@dataclass(frozen=True)
+class Password:
+    """A password that passes unchanged through shells and configuration files, and that is not a known default."""
+
+    kind = "secret"
+    shortest = 16
+    longest = 128
+    spelling = "printable ASCII without white space, quotes, backticks, backslash, '#' or '$'"
+    # What is left out means something in a shell, in redis.conf or in users.acl.
+    allowed = re.compile(r"""[!%&()*+,\-./0-9:;<=>?@A-Z\[\]^_a-z{|}~]*""")
+    known = re.compile(
+        r"(?:password|passw|passwd|pass|change|me|redis|sentinel|valkey|secret|default|admin|foobared"
+        r"|letmein|welcome|master|replica|operator|monitor|example|test|qwerty|qwertyuiop|abcdefghijklmnopqrstuvwxyz"
+        r"|abcdef|app|user|my|the|dev|staging|prod)+"
+    )
+    longest_pattern = 10
+
+    def read(self, text: str) -> SecretStr:
+        if not self.shortest <= len(text) <= self.longest:
+            raise Refused(f"{self.shortest} to {self.longest} characters")
+        if not self.allowed.fullmatch(text):
+            raise Refused(self.spelling)
+        if self._guessable(text):
+            raise Refused("a password that nobody guesses: no known default, no word or pattern repeated")
+        return SecretStr(text)
+
+    def describe(self) -> str:
+        return (
+            f"{self.shortest} to {self.longest} characters of {self.spelling}; no known default, no word or pattern "
+            "repeated; different from the others"
+        )
+
+    def _guessable(self, text: str) -> bool:
+        repeated = any(text == (text[:n] * len(text))[: len(text)] for n in range(1, self.longest_pattern + 1))
+        letters = re.sub("[^a-z]", "", text.lower())
+        return repeated or text.lower() in "0123456789abcdef" * 2 or bool(self.known.fullmatch(letters))

@@ -1,0 +1,191 @@
+"""The only reader of Pulumi's configuration: Pulumi.<stack>.yaml -> Settings, strict, every problem at once.
+
+`parse` is pure and takes what Pulumi gives a program: texts by key. Only `load` and `stop` touch Pulumi, and import it
+when called, so that everything downstream of the settings can be tested without an engine.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic.alias_generators import to_camel
+
+from infra.problems import ConfigurationError
+from infra.setting_checks import majority
+from infra.setting_reader import Derived, Option, Reader
+from infra.setting_rules import Flag, MasterName, MemorySize, OneOf, Password, SentinelCount, Whole
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+USERS = ("app", "replica", "sentinel", "monitor", "operator")
+
+Target = Literal["process"]
+Mode = Literal["sentinel", "standalone"]
+Fsync = Literal["everysec", "always"]
+Eviction = Literal[
+    "noeviction",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+]
+
+
+def _quorum_of(_stack: str, values: Mapping[str, Any]) -> str | None:
+    return str(majority(values["sentinels"])) if "sentinels" in values else None
+
+
+REDIS_STACK_NAME = Derived("`redis-<stack>`", lambda stack, _values: f"redis-{stack}")
+MAJORITY = Derived("the majority of `sentinels`", _quorum_of)
+PORT = Whole(1024, 65535)
+
+
+class Settings(BaseModel):
+    """One stack's configuration, complete and valid. Made by `parse` or `load`; times are in ms unless named."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    target: Annotated[Target, OneOf(get_args(Target))] = Field(
+        description="Where the nodes run: `process` is servers on this machine, loopback only.", examples=["process"]
+    )
+    mode: Annotated[Mode, OneOf(get_args(Mode))] = Field(
+        default="sentinel", description="`sentinel` for high availability; `standalone` is one node without Sentinels."
+    )
+    master_name: Annotated[str, MasterName(), REDIS_STACK_NAME] = Field(
+        description="The name by which clients ask the Sentinels for the master; one per stack.",
+        examples=["redis-main"],
+    )
+    replicas: Annotated[int, Whole(2, 8)] = Field(
+        default=2, description="Replicas beside the master. Kept but unused in standalone mode."
+    )
+    sentinels: Annotated[int, SentinelCount()] = Field(
+        default=3, description="Sentinels that watch the master. Kept but unused in standalone mode."
+    )
+    quorum: Annotated[int, Whole(2, 7, "the majority of `sentinels` up to their number"), MAJORITY] = Field(
+        description="Sentinels that must agree that the master is down before a failover starts.", examples=["2"]
+    )
+    data_port: Annotated[int, PORT] = Field(
+        default=7380, description="Port of the first data node; node i listens on this port + i."
+    )
+    sentinel_port: Annotated[int, PORT] = Field(
+        default=27380, description="Port of the first Sentinel; Sentinel i listens on this port + i."
+    )
+    maxmemory: Annotated[str, MemorySize("16mb")] = Field(
+        default="64mb", description="Memory for data on each node (Redis's `maxmemory`)."
+    )
+    maxmemory_policy: Annotated[Eviction, OneOf(get_args(Eviction))] = Field(
+        default="noeviction", description="What a full node does (Redis's `maxmemory-policy`)."
+    )
+    appendfsync: Annotated[Fsync, OneOf(get_args(Fsync))] = Field(
+        default="everysec", description="When the append-only file is flushed to disk."
+    )
+    down_after_ms: Annotated[
+        int,
+        Whole(
+            2000,
+            60000,
+            "2000 is the smallest safe value, a shorter one lets Sentinel start a second, spurious failover",
+        ),
+    ] = Field(default=2000, description="Silence in ms after which a Sentinel holds a node for down.")
+    failover_timeout_ms: Annotated[int, Whole(5000, 600000, "at least twice `downAfterMs`")] = Field(
+        default=10000, description="Sentinel's `failover-timeout` in ms; a failed failover is retried after twice this."
+    )
+    parallel_syncs: Annotated[int, Whole(1, 8, "at most `replicas`")] = Field(
+        default=1, description="Replicas that may sync with a new master at the same time."
+    )
+    min_replicas_to_write: Annotated[int, Whole(0, 8, "at most `replicas`")] = Field(
+        default=1, description="The master refuses writes with fewer replicas in sync; 0 switches this fence off."
+    )
+    min_replicas_max_lag: Annotated[int, Whole(1, 60)] = Field(
+        default=2, description="Seconds of silence after which a replica no longer counts as in sync."
+    )
+    tls: Annotated[bool, Flag()] = Field(default=False, description="TLS on every connection, clients' included.")
+    protect: Annotated[bool, Flag()] = Field(
+        default=False, description="Pulumi refuses to delete the stack's resources until this is false again."
+    )
+    app_password: Annotated[SecretStr, Password()] = Field(description="Password of `app`, the application's user.")
+    replica_password: Annotated[SecretStr, Password()] = Field(description="Password that replicas show the master.")
+    sentinel_password: Annotated[SecretStr, Password()] = Field(
+        description="Password that Sentinels show nodes and each other."
+    )
+    monitor_password: Annotated[SecretStr, Password()] = Field(description="Password of `monitor`, the read-only user.")
+    operator_password: Annotated[SecretStr, Password()] = Field(
+        description="Password of `operator`, who may hand over and repair."
+    )
+
+    @property
+    def credentials(self) -> dict[str, SecretStr]:
+        """Each ACL user's password."""
+        return {user: getattr(self, f"{user}_password") for user in USERS}
+
+
+def _option(field: str, info: FieldInfo) -> Option:
+    (rule,) = (item for item in info.metadata if not isinstance(item, Derived))
+    derived = next((item for item in info.metadata if isinstance(item, Derived)), None)
+    return Option(
+        field=field,
+        key=to_camel(field),
+        rule=rule,
+        description=info.description or "",
+        default=None if info.is_required() else str(info.default).lower(),
+        derived=derived,
+        example=str(info.examples[0]) if info.examples else None,
+    )
+
+
+OPTIONS = tuple(_option(field, info) for field, info in Settings.model_fields.items())
+"""Every setting, in the order of the model and of the documentation."""
+
+
+def parse(stack: str, raw: Mapping[str, str], *, secret_keys: Collection[str] | None = None) -> Settings:
+    """The settings that `raw` spells: texts by camelCase key, without the project's prefix.
+
+    `secret_keys` are the keys that the stack stores encrypted; None when the caller cannot know. Raises
+    ConfigurationError with every problem found.
+    """
+    reader = Reader(stack, raw, secret_keys, OPTIONS)
+    reader.read_all()
+    if reader.problems:
+        raise ConfigurationError(stack, reader.problems)
+    return Settings.model_validate(reader.values)
+
+
+def load() -> Settings:
+    """The running program's settings. Raises ConfigurationError with every problem found."""
+    import pulumi
+    from pulumi.runtime import config
+
+    # pulumi.Config answers for keys one knows; unknown keys are found only in the whole map.
+    prefix = f"{pulumi.get_project()}:"
+    ours = {key: value for key, value in config.CONFIG.get().items() if key.startswith(prefix)}
+    return parse(
+        pulumi.get_stack(),
+        {key.removeprefix(prefix): value for key, value in ours.items()},
+        secret_keys={key.removeprefix(prefix) for key in ours if config.is_config_secret(key)},
+    )
+
+
+def stop(error: ConfigurationError) -> NoReturn:
+    """End the Pulumi program with the error's message as its only diagnostic.
+
+    32 tells the language host that the user has been told. RunError ends with 1, for which the engine adds a second
+    error, "program exited with non-zero exit code", below ours.
+    """
+    import pulumi
+
+    pulumi.log.error(str(error))
+    sys.exit(32)

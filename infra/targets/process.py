@@ -1,0 +1,94 @@
+"""Target `process`: every node is a process of this machine, on loopback. For development and tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from infra.contract import Endpoint, render_env
+from infra.settings import Settings
+from infra.targets.base import Deployment
+from infra.targets.process_provider import ConvergenceProvider, NodeProvider
+from infra.targets.servers import Servers, find_servers
+from infra.topology import Kind, Node
+
+PROJECT = Path(__file__).resolve().parents[2]
+SCRIPTS = PROJECT / "infra" / "node"
+LOOPBACK = "127.0.0.1"
+
+
+class _Node(Resource, module="process", name="Node"):
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(NodeProvider(), name, props, opts)
+
+
+class _Convergence(Resource, module="process", name="Convergence"):
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(ConvergenceProvider(), name, props, opts)
+
+
+class ProcessTarget:
+    """Runs the nodes as processes; folders under $REDIS_STATE_DIR (default .state)/nodes/<stack>."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._ports = {Kind.DATA: settings.data_port, Kind.SENTINEL: settings.sentinel_port}
+
+    def address(self, kind: Kind, index: int) -> Endpoint:
+        return Endpoint(LOOPBACK, self._ports[kind] + index)
+
+    def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:
+        servers = find_servers()
+        scripts = read_scripts()
+        home = Path(os.environ.get("REDIS_STATE_DIR") or PROJECT / ".state").resolve()
+        previous: list[pulumi.Resource] = []
+        digests = []
+        # One at a time, and the first node, which is the likely master, after the replicas: an update then causes one
+        # handover in the usual case. What depends on others is deleted before them: when all goes, the Sentinels go
+        # first, and no data node hands over to one that is about to go too.
+        for node in (*reversed(deployment.topology.data), *deployment.topology.sentinels):
+            folder = home / "nodes" / deployment.topology.stack / node.name
+            props = node_properties(node, deployment, folder, servers, scripts)
+            digests.append(props)
+            opts = pulumi.ResourceOptions(parent=parent, depends_on=previous, protect=deployment.settings.protect)
+            previous = [_Node(node.name, _sealed(props), opts)]
+        _Convergence(
+            "convergence",
+            {
+                "contract": pulumi.Output.secret(deployment.contract.to_env()),
+                "nodes": hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest(),
+            },
+            pulumi.ResourceOptions(parent=parent, depends_on=previous),
+        )
+
+
+def read_scripts() -> dict[str, str]:
+    """The node scripts by name. Each node runs its own copy: a shell reads a running script piece by piece."""
+    return {path.name: path.read_text() for path in sorted(SCRIPTS.glob("*.sh"))}
+
+
+def node_properties(
+    node: Node, deployment: Deployment, folder: Path, servers: Servers, scripts: dict[str, str]
+) -> dict[str, Any]:
+    """A node's inputs for NodeProvider, secrets in the clear."""
+    files = deployment.files[node.name]
+    where = {
+        "CONF_DIR": str(folder / "conf"),
+        "DATA_DIR": str(folder / "data"),
+        "RUN_DIR": str(folder / "run"),
+        "SERVER": str(servers.server),
+        "CLI": str(servers.cli),
+        "CLI_FLAGS": "",
+    }
+    plain = dict(files.plain)
+    plain["node.env"] += render_env(where)
+    return {"folder": str(folder), "files": plain, "secret_files": files.secret, "scripts": scripts}
+
+
+def _sealed(props: dict[str, Any]) -> dict[str, Any]:
+    return props | {"secret_files": pulumi.Output.secret(props["secret_files"])}

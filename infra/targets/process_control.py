@@ -1,0 +1,147 @@
+"""One node as a process of this machine: its folder, starting it, stopping it, seeing whether it runs.
+
+Everything is found again by the folder, so whoever comes after an interrupted run adopts what is there.
+
+    <folder>/conf  rendered files   bin  the node scripts   data  the data set   run  pids of this start   node.log
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+START_TIMEOUT_S = 90.0
+# The handover (10 s to prepare, 20 s to settle) and the server's own end (15 s) fit in.
+STOP_TIMEOUT_S = 60.0
+
+
+class NodeError(Exception):
+    """A node that does not do what it should, with the last lines of its log."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        super().__init__(f"{folder.name}: {what}\n--- the last lines of {folder / 'node.log'}:\n{_log_tail(folder)}")
+
+
+def write_files(folder: Path, files: Mapping[str, str], scripts: Mapping[str, str]) -> None:
+    """Put a node's files in place, each whole or not at all. Mode 0600, scripts 0700."""
+    for name in ("conf", "bin", "data", "run"):
+        (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, text in files.items():
+        _write(folder / "conf" / name, text, 0o600)
+    for name, text in scripts.items():
+        _write(folder / "bin" / name, text, 0o700)
+
+
+def start(folder: Path) -> None:
+    """Start the node in a session of its own, so that it outlives whoever started it. Nothing if it runs already."""
+    if runs(folder):
+        return
+    stop(folder)  # what a killed supervisor may have left
+    (folder / "run" / "server.pid").unlink(missing_ok=True)
+    with (folder / "node.log").open("ab") as log:
+        process = subprocess.Popen(
+            [folder / "bin" / "start.sh", folder / "conf" / "node.env"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            env=_clean_environment(),
+            start_new_session=True,
+        )
+    _write(folder / "run" / "supervisor.pid", f"{process.pid}\n", 0o600)
+
+
+def stop(folder: Path) -> None:
+    """Stop the node the planned way (infra/node/stop.sh), and by force when that takes longer than STOP_TIMEOUT_S."""
+    supervisor = _pid(folder, "supervisor")
+    if supervisor is not None:
+        os.kill(supervisor, signal.SIGTERM)
+    elif _pid(folder, "server") is not None:
+        command = [folder / "bin" / "stop.sh", folder / "conf" / "node.env"]
+        with (folder / "node.log").open("ab") as log:
+            subprocess.run(command, stdout=log, stderr=log, env=_clean_environment(), check=False)
+    gone = _await(STOP_TIMEOUT_S, lambda: _pid(folder, "supervisor") is None and _pid(folder, "server") is None)
+    for pid in () if gone else (_pid(folder, "supervisor"), _pid(folder, "server")):
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+
+def remove(folder: Path) -> None:
+    """Stop the node and delete its folder, data set included."""
+    if folder.exists():
+        stop(folder)
+        shutil.rmtree(folder)
+
+
+def runs(folder: Path) -> bool:
+    """Whether the node is alive as a whole. One without its supervisor would not hand over when stopped."""
+    if _pid(folder, "supervisor") is None:
+        return False
+    # Between its start and its decision who is master, a node has no server yet.
+    return _pid(folder, "server") is not None or not (folder / "run" / "server.pid").exists()
+
+
+def await_ready(folder: Path) -> None:
+    """Wait until the node serves in its role. Raises NodeError after START_TIMEOUT_S or when it ends before."""
+    probe = [folder / "bin" / "probe.sh", folder / "conf" / "node.env", Path("ready")]
+
+    def ready_or_dead() -> bool:
+        if not runs(folder):
+            raise NodeError(folder, "ended while starting")
+        return subprocess.run(probe, capture_output=True, env=_clean_environment(), check=False).returncode == 0
+
+    if not _await(START_TIMEOUT_S, ready_or_dead):
+        raise NodeError(folder, f"not ready within {START_TIMEOUT_S:.0f} s")
+
+
+def _clean_environment() -> dict[str, str]:
+    """Only what a node needs: the caller's environment holds Pulumi's passphrase and outlives its use there."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
+
+
+def _pid(folder: Path, which: str) -> int | None:
+    """The pid in <folder>/run/<which>.pid if that process lives and is this node's: pids get used again."""
+    try:
+        pid = int((folder / "run" / f"{which}.pid").read_text())
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return None
+        if _cwd(pid) == folder.resolve():
+            return pid
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _cwd(pid: int) -> Path:
+    """A supervisor stays in its node's folder; a server moves on to its data folder inside."""
+    cwd = Path(f"/proc/{pid}/cwd").readlink()
+    return cwd.parent if cwd.name == "data" else cwd
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def _await(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _log_tail(folder: Path, lines: int = 12) -> str:
+    try:
+        return "\n".join((folder / "node.log").read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(no log)"

@@ -1,0 +1,72 @@
+"""The dynamic providers of the process target. They are stored in Pulumi's state, so they are as small as can be.
+
+A resource's properties are its inputs and nothing else: no pid, no role, nothing that changes at run time. Secret
+inputs come back under the same names, which is what keeps them secret in the state.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+
+from infra.targets import convergence, process_control
+
+
+class NodeProvider(ResourceProvider):
+    """Inputs: folder, files {name: text}, secret_files {name: text}, scripts {name: text}."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        folder = Path(props["folder"])
+        self._write(props)
+        process_control.start(folder)
+        return CreateResult(id_=str(folder), outs=props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        # Without an id the engine takes the resource for gone, and the next `up` creates it: start() adopts the folder.
+        return ReadResult(id_=id_ if process_control.runs(Path(id_)) else "", outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return _diff(olds, news, replaces=["folder"])
+
+    def update(self, id_: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        process_control.stop(Path(id_))
+        self._write(news)
+        process_control.start(Path(id_))
+        process_control.await_ready(Path(id_))
+        return UpdateResult(outs=news)
+
+    def delete(self, id_: str, _props: dict[str, Any]) -> None:
+        process_control.remove(Path(id_))
+
+    def _write(self, props: dict[str, Any]) -> None:
+        process_control.write_files(Path(props["folder"]), props["files"] | props["secret_files"], props["scripts"])
+
+
+class ConvergenceProvider(ResourceProvider):
+    """Inputs: contract (an OperatorContract's variables, secret), nodes (a digest of all nodes' inputs)."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        convergence.converge(props["contract"])
+        return CreateResult(id_="converged", outs=props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        # Not converged is a drift: the `up` that brings a dead node back then also waits until it is in sync.
+        return ReadResult(id_=id_ if convergence.is_converged(props["contract"]) else "", outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return _diff(olds, news, replaces=[])
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        convergence.converge(news["contract"])
+        return UpdateResult(outs=news)
+
+
+def _diff(olds: dict[str, Any], news: dict[str, Any], replaces: list[str]) -> DiffResult:
+    changed = [key for key in news if key != "__provider" and olds.get(key) != news[key]]
+    return DiffResult(
+        changes=bool(changed),
+        replaces=[key for key in changed if key in replaces],
+        delete_before_replace=True,
+    )

@@ -1,0 +1,343 @@
+"""The configuration is read strictly: every mistake is reported at once, with what was found and how to fix it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import infra.settings
+from infra.problems import ConfigurationError, Problem
+from infra.settings import OPTIONS, USERS, Settings, load, parse, stop
+
+MARKER = "MaRkEr-5f0c2"
+SECRETS = {f"{user}Password": f"{MARKER}-{user}-Zx8" for user in USERS}
+GOOD = {"target": "process", **SECRETS}
+
+
+def problems_of(
+    changes: Mapping[str, str | None], stack: str = "staging", secret_keys: frozenset[str] | None = None
+) -> tuple[Problem, ...]:
+    """The problems of the good configuration with `changes` made to it; None removes a key."""
+    raw = {key: value for key, value in (GOOD | dict(changes)).items() if value is not None}
+    with pytest.raises(ConfigurationError) as caught:
+        parse(stack, raw, secret_keys=secret_keys)
+    assert caught.value.stack == stack
+    assert f"stack '{stack}'" in str(caught.value)
+    return caught.value.problems
+
+
+# what is changed, the key blamed, what was found, a part of what is expected, a part of the remedy
+BAD: list[tuple[dict[str, str | None], str, str, str, str]] = [
+    ({"target": None}, "target", "nothing", "process", "pulumi config set target process --stack staging"),
+    ({"target": "docker"}, "target", "'docker'", "process", "config set target process"),
+    ({"target": "Process"}, "target", "'Process'", "process", "config set target process"),
+    ({"mode": "cluster"}, "mode", "'cluster'", "one of sentinel, standalone", "config set mode sentinel"),
+    ({"mode": "Standalone"}, "mode", "'Standalone'", "one of", "config set mode standalone"),
+    ({"masterName": ""}, "masterName", "''", "letters, digits", "config set masterName redis-staging"),
+    ({"masterName": "my master"}, "masterName", "'my master'", "no white space", "masterName redis-staging"),
+    ({"masterName": "m;reboot"}, "masterName", "'m;reboot'", "letters, digits", "masterName redis-staging"),
+    ({"masterName": "../etc"}, "masterName", "'../etc'", "first", "masterName redis-staging"),
+    ({"masterName": "m\n"}, "masterName", r"'m\n'", "no white space", "masterName redis-staging"),
+    ({"masterName": "m" * 64}, "masterName", f"'{'m' * 60}...'", "at most 63", "masterName redis-staging"),
+    ({"replicas": "1"}, "replicas", "'1'", "from 2 to 8", "config set replicas 2"),
+    ({"replicas": "9"}, "replicas", "'9'", "from 2 to 8", "config set replicas 8"),
+    ({"replicas": "three"}, "replicas", "'three'", "a whole number", "config set replicas 2"),
+    ({"replicas": "3.0"}, "replicas", "'3.0'", "a whole number", "config set replicas 2"),
+    ({"replicas": "+3"}, "replicas", "'+3'", "a whole number", "config set replicas 2"),
+    ({"replicas": "03"}, "replicas", "'03'", "a whole number", "config set replicas 2"),
+    ({"replicas": "٣"}, "replicas", "'٣'", "a whole number", "config set replicas 2"),
+    ({"replicas": "9" * 5000}, "replicas", f"'{'9' * 60}...'", "a whole number", "config set replicas 2"),
+    ({"replicas": " 3"}, "replicas", "' 3'", "without white space", "config set replicas 3"),
+    ({"sentinels": "1"}, "sentinels", "'1'", "at least 3", "config set sentinels 3"),
+    ({"sentinels": "4"}, "sentinels", "'4'", "an odd number", "config set sentinels 3"),
+    ({"sentinels": "9"}, "sentinels", "'9'", "at most 7", "config set sentinels 7"),
+    ({"sentinels": "[3]"}, "sentinels", "'[3]'", "3, 5 or 7", "config set sentinels 3"),
+    ({"quorum": "1"}, "quorum", "'1'", "from 2 to 7", "config set quorum 2"),
+    ({"sentinels": "5", "quorum": "2"}, "quorum", "'2'", "at least 3, the majority of 5", "set quorum 3"),
+    ({"quorum": "4"}, "quorum", "'4'", "at most 3, the number of Sentinels", "config set quorum 2"),
+    ({"sentinels": "5", "quorum": "half"}, "quorum", "'half'", "the majority", "config set quorum 3"),
+    ({"dataPort": "80"}, "dataPort", "'80'", "from 1024 to 65535", "config set dataPort 1024"),
+    ({"dataPort": "65536"}, "dataPort", "'65536'", "to 65535", "config set dataPort 65535"),
+    ({"dataPort": "65534"}, "dataPort", "'65534'", "at most 65533", "config set dataPort 65533"),
+    ({"dataPort": "10.0.0.1:6379"}, "dataPort", "'10.0.0.1:6379'", "a whole number", "config set dataPort 7380"),
+    ({"sentinelPort": "65535"}, "sentinelPort", "'65535'", "at most 65533", "set sentinelPort 65533"),
+    ({"sentinelPort": "7382"}, "sentinelPort", "'7382'", "clash on 7382)", "config set sentinelPort 7383"),
+    ({"dataPort": "27379"}, "sentinelPort", "the default '27380'", "clash on 27380, 27381", "sentinelPort 27382"),
+    ({"dataPort": "65530", "sentinelPort": "65530"}, "sentinelPort", "'65530'", "clash", "sentinelPort 65533"),
+    ({"dataPort": "65533", "sentinelPort": "65531"}, "sentinelPort", "'65531'", "clash", "sentinelPort 65530"),
+    ({"maxmemory": "64"}, "maxmemory", "'64'", "kb, mb or gb", "config set maxmemory 64mb"),
+    ({"maxmemory": "1GB"}, "maxmemory", "'1GB'", "kb, mb or gb", "config set maxmemory 1gb"),
+    ({"maxmemory": "0mb"}, "maxmemory", "'0mb'", "at least 16mb", "config set maxmemory 64mb"),
+    ({"maxmemory": "16383kb"}, "maxmemory", "'16383kb'", "at least 16mb", "config set maxmemory 16mb"),
+    ({"maxmemoryPolicy": "lru"}, "maxmemoryPolicy", "'lru'", "allkeys-lru", "maxmemoryPolicy noeviction"),
+    ({"appendfsync": "no"}, "appendfsync", "'no'", "one of everysec, always", "set appendfsync everysec"),
+    ({"downAfterMs": "500"}, "downAfterMs", "'500'", "spurious failover", "config set downAfterMs 2000"),
+    ({"downAfterMs": "2s"}, "downAfterMs", "'2s'", "a whole number", "config set downAfterMs 2000"),
+    ({"downAfterMs": "6000"}, "failoverTimeoutMs", "the default '10000'", "at least 12000", "Ms 12000"),
+    ({"failoverTimeoutMs": "4999"}, "failoverTimeoutMs", "'4999'", "from 5000", "failoverTimeoutMs 5000"),
+    ({"parallelSyncs": "3"}, "parallelSyncs", "'3'", "at most 2, the number of replicas", "parallelSyncs 2"),
+    ({"parallelSyncs": "0"}, "parallelSyncs", "'0'", "from 1 to 8", "config set parallelSyncs 1"),
+    ({"minReplicasToWrite": "3"}, "minReplicasToWrite", "'3'", "at most 2", "minReplicasToWrite 2"),
+    ({"minReplicasMaxLag": "61"}, "minReplicasMaxLag", "'61'", "from 1 to 60", "minReplicasMaxLag 60"),
+    ({"tls": "yes"}, "tls", "'yes'", "true or false", "config set tls false"),
+    ({"tls": "True"}, "tls", "'True'", "true or false", "config set tls true"),
+    ({"protect": ""}, "protect", "''", "true or false", "config set protect false"),
+    ({"qourum": "2"}, "qourum", "an unknown key", "did you mean quorum?", "rm qourum --stack staging"),
+    ({"master_name": "m"}, "master_name", "an unknown key", "did you mean masterName?", "set masterName ..."),
+    ({"TLS": "true"}, "TLS", "an unknown key", "did you mean tls?", "config rm TLS"),
+    ({"zzzz": "2"}, "zzzz", "an unknown key", "one of target, mode", "config rm zzzz"),
+    ({"a key": "2"}, "'a key'", "an unknown key", "one of", "config rm 'a key'"),
+    ({"appPasword": MARKER}, "appPasword", "an unknown key", "did you mean appPassword?", "make secrets"),
+    ({"appPassword": None}, "appPassword", "nothing", "an encrypted password", "make secrets STACK=staging"),
+    ({"appPassword": ""}, "appPassword", "a secret of 0 characters", "16 to 128", "--secret appPassword"),
+    ({"appPassword": MARKER}, "appPassword", "a secret of 12 characters", "16 to 128", "set --secret appPassword"),
+    ({"appPassword": MARKER * 11}, "appPassword", "a secret of 132 characters", "16 to 128", "--secret"),
+    ({"appPassword": f"{MARKER} {MARKER}"}, "appPassword", "a secret of 25 characters", "white space", "--secret"),
+    ({"appPassword": f"{MARKER}${MARKER}"}, "appPassword", "a secret of 25 characters", "'$'", "--secret"),
+    ({"appPassword": f"{MARKER}#{MARKER}"}, "appPassword", "a secret of 25 characters", "'#'", "--secret"),
+    ({"appPassword": f"{MARKER}'{MARKER}"}, "appPassword", "a secret of 25 characters", "quotes", "--secret"),
+    ({"appPassword": f"{MARKER}\\{MARKER}"}, "appPassword", "a secret of 25 characters", "backslash", "--secret"),
+    ({"appPassword": f"{MARKER}\n{MARKER}"}, "appPassword", "a secret of 25 characters", "printable", "--secret"),
+    ({"appPassword": f"{MARKER}é{MARKER}"}, "appPassword", "a secret of 25 characters", "ASCII", "--secret"),
+    ({"appPassword": "passwordpassword"}, "appPassword", "a secret of 16 characters", "nobody guesses", "--secret"),
+    ({"appPassword": "Redis-Password-2024!"}, "appPassword", "a secret of 20 characters", "nobody", "--secret"),
+    ({"appPassword": "changeme-changeme"}, "appPassword", "a secret of 17 characters", "no known", "--secret"),
+    ({"appPassword": "redisredisredisr"}, "appPassword", "a secret of 16 characters", "repeated", "--secret"),
+    ({"appPassword": "1234567890123456"}, "appPassword", "a secret of 16 characters", "repeated", "--secret"),
+    ({"appPassword": "0123456789abcdef"}, "appPassword", "a secret of 16 characters", "nobody", "--secret"),
+    (
+        {"operatorPassword": SECRETS["appPassword"]},
+        "operatorPassword",
+        "the same secret as appPassword",
+        "of its own",
+        "pulumi config set --secret operatorPassword --stack staging",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "key", "found", "expected", "remedy"), BAD, ids=lambda value: str(value)[:40])
+def test_one_mistake_gives_one_problem(
+    changes: dict[str, str | None], key: str, found: str, expected: str, remedy: str
+) -> None:
+    (problem,) = problems_of(changes)
+    assert problem.key == key
+    assert problem.found == found
+    assert expected in problem.expected
+    assert remedy in problem.remedy
+    assert MARKER not in str(problem)
+
+
+def test_five_mistakes_give_five_problems_at_once() -> None:
+    mistakes = {"sentinels": "4", "dataPort": "80", "failoverTimeoutMs": "5000", "downAfterMs": "3000", "colour": "red"}
+    problems = problems_of(mistakes | {"monitorPassword": None})
+    assert {problem.key for problem in problems} == {
+        "sentinels", "dataPort", "failoverTimeoutMs", "colour", "monitorPassword",
+    }  # fmt: skip
+    assert len(problems) == 5
+
+
+def test_every_missing_key_is_reported_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse("prod", {})
+    assert [problem.key for problem in caught.value.problems] == ["target", *SECRETS]
+
+
+def test_the_least_configuration_gets_the_defaults() -> None:
+    settings = parse("staging", GOOD)
+    assert settings.model_dump(exclude={f"{user}_password" for user in USERS}) == {
+        "target": "process",
+        "mode": "sentinel",
+        "master_name": "redis-staging",
+        "replicas": 2,
+        "sentinels": 3,
+        "quorum": 2,
+        "data_port": 7380,
+        "sentinel_port": 27380,
+        "maxmemory": "64mb",
+        "maxmemory_policy": "noeviction",
+        "appendfsync": "everysec",
+        "down_after_ms": 2000,
+        "failover_timeout_ms": 10000,
+        "parallel_syncs": 1,
+        "min_replicas_to_write": 1,
+        "min_replicas_max_lag": 2,
+        "tls": False,
+        "protect": False,
+    }
+
+
+def test_every_value_can_be_set() -> None:
+    changes = {
+        "mode": "standalone",
+        "masterName": "orders.eu_1",
+        "replicas": "8",
+        "sentinels": "7",
+        "quorum": "7",
+        "dataPort": "65527",
+        "sentinelPort": "65520",
+        "maxmemory": "16mb",
+        "maxmemoryPolicy": "volatile-ttl",
+        "appendfsync": "always",
+        "downAfterMs": "60000",
+        "failoverTimeoutMs": "120000",
+        "parallelSyncs": "8",
+        "minReplicasToWrite": "0",
+        "minReplicasMaxLag": "60",
+        "tls": "true",
+        "protect": "true",
+    }
+    settings = parse("prod", GOOD | changes)
+    by_key = {option.key: str(getattr(settings, option.field)) for option in OPTIONS}
+    assert {key: by_key[key].replace("True", "true") for key in changes} == changes
+
+
+def test_the_default_quorum_is_the_majority() -> None:
+    assert [parse("dev", GOOD | {"sentinels": count}).quorum for count in ("3", "5", "7")] == [2, 3, 4]
+
+
+def test_sizes_are_checked_in_standalone_mode_too() -> None:
+    (problem,) = problems_of({"mode": "standalone", "replicas": "1"})
+    assert problem.key == "replicas"
+
+
+def test_a_stack_name_that_makes_no_master_name_is_explained() -> None:
+    (problem,) = problems_of({}, stack="s" * 60)
+    assert (problem.key, problem.found) == ("masterName", f"the default 'redis-{'s' * 54}...'")
+    assert "set masterName redis-main" in problem.remedy
+
+
+def test_on_the_dev_stack_settings_are_fixed_in_its_file() -> None:
+    problems = problems_of({"quorum": "1", "quorumm": "2", "zz": "", "appPassword": None, "replicaPassword": ""}, "dev")
+    assert {problem.key: problem.remedy for problem in problems} == {
+        "quorum": "set `redis-sentinel:quorum: 2` in Pulumi.dev.yaml",
+        "quorumm": "remove `redis-sentinel:quorumm` from Pulumi.dev.yaml, "
+        "then set `redis-sentinel:quorum: ...` in Pulumi.dev.yaml",
+        "zz": "remove `redis-sentinel:zz` from Pulumi.dev.yaml",
+        "appPassword": "`make secrets STACK=dev`",
+        "replicaPassword": "remove `redis-sentinel:replicaPassword` from Pulumi.dev.yaml, "
+        "then `make secrets STACK=dev`",
+    }
+
+
+def test_a_password_stored_in_the_clear_is_refused() -> None:
+    (problem,) = problems_of({}, secret_keys=frozenset(SECRETS) - {"replicaPassword"})
+    assert problem.key == "replicaPassword"
+    assert problem.found == f"a secret of {len(SECRETS['replicaPassword'])} characters, stored in the clear"
+    assert "choose a new password" in problem.remedy
+
+
+def test_encrypted_passwords_are_accepted() -> None:
+    assert parse("prod", GOOD, secret_keys=set(SECRETS)) == parse("prod", GOOD)
+
+
+def test_a_setting_that_someone_encrypted_is_not_shown() -> None:
+    (problem,) = problems_of({"replicas": MARKER}, secret_keys=frozenset({*SECRETS, "replicas"}))
+    assert problem.found == f"a secret of {len(MARKER)} characters"
+
+
+def test_credentials_are_one_password_per_user() -> None:
+    credentials = parse("prod", GOOD).credentials
+    assert {f"{user}Password": secret.get_secret_value() for user, secret in credentials.items()} == SECRETS
+
+
+def test_settings_do_not_show_passwords() -> None:
+    settings = parse("prod", GOOD)
+    for text in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.credentials)):
+        assert MARKER not in text
+
+
+def test_errors_do_not_show_passwords() -> None:
+    bad = {key: value + " " for key, value in SECRETS.items()} | {"target": "process", "appPasswort": MARKER}
+    with pytest.raises(ConfigurationError) as caught:
+        parse("prod", bad, secret_keys=set())
+    assert len(caught.value.problems) == 11
+    assert MARKER not in f"{caught.value} {caught.value!r} {caught.value.problems!r}"
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_settings_are_frozen_strict_and_closed() -> None:
+    settings = parse("prod", GOOD)
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.replicas = 3
+    for change in ({"replicas": "3"}, {"colour": "red"}):
+        with pytest.raises(ValidationError):
+            Settings.model_validate(dict(settings) | change)
+
+
+def test_no_module_of_the_settings_imports_pulumi_when_imported() -> None:
+    for path in Path(infra.settings.__file__).parent.glob("setting*.py"):
+        top_level = ast.parse(path.read_text(encoding="utf-8")).body
+        imports = [ast.unparse(node) for node in top_level if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert imports
+        assert not [line for line in imports if re.match(r"(import|from) pulumi\b", line)], path.name
+
+
+@pytest.fixture
+def pulumi_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a program of stack `qa` sees of Pulumi, without an engine."""
+    import pulumi
+    from pulumi.runtime.config import set_all_config
+
+    monkeypatch.setattr(pulumi, "get_project", lambda: "redis-sentinel")
+    monkeypatch.setattr(pulumi, "get_stack", lambda: "qa")
+    ours = {f"redis-sentinel:{key}": value for key, value in GOOD.items()}
+    encrypted = [f"redis-sentinel:{key}" for key in SECRETS if key != "monitorPassword"]
+    set_all_config(ours | {"redis-sentinel:colour": "red", "docker:host": "unix:///x"}, encrypted)
+    yield
+    set_all_config({}, [])
+
+
+@pytest.mark.usefixtures("pulumi_program")
+def test_load_sees_unknown_keys_and_plain_passwords_of_the_project_only() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert caught.value.stack == "qa"
+    assert [problem.key for problem in caught.value.problems] == ["monitorPassword", "colour"]
+
+
+def test_stop_tells_the_user_once_and_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pulumi
+
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "error", told.append)
+    error = ConfigurationError("qa", [Problem("tls", "'yes'", "true or false", "set it")])
+    with pytest.raises(SystemExit) as ended:
+        stop(error)
+    assert (told, ended.value.code) == ([str(error)], 32)
+
+
+KEYS = st.one_of(st.sampled_from([option.key for option in OPTIONS]), st.text(max_size=8))
+VALUES = st.one_of(
+    st.text(max_size=20),
+    st.integers(-1, 70000).map(str),
+    st.sampled_from(["true", "false", "process", "sentinel", "64mb", *SECRETS.values()]),
+)
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(stack=st.text(max_size=70), changes=st.dictionaries(KEYS, VALUES, max_size=5), complete=st.booleans())
+def test_any_texts_parse_or_are_refused_and_always_alike(stack: str, changes: dict[str, str], complete: bool) -> None:
+    raw = GOOD | changes if complete else dict(changes)
+    before = dict(raw)
+
+    def outcome() -> Settings | str:
+        try:
+            return parse(stack, raw)
+        except ConfigurationError as error:
+            assert error.problems
+            return str(error)
+
+    first = outcome()
+    assert first == outcome()
+    assert raw == before
+    if isinstance(first, Settings):
+        assert first.sentinels // 2 < first.quorum <= first.sentinels
+        assert first.failover_timeout_ms >= 2 * first.down_after_ms
