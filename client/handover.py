@@ -40,7 +40,7 @@ class Handover:
 
 
 def hand_over(contract: OperatorContract) -> Handover:
-    """Move the master to a replica, fenced. Raises HandoverError, whose message says when the master moved all the same."""
+    """Move the master to a replica, fenced. Raises HandoverError; it says so when the master moved all the same."""
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "CLI": _cli(),

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from client.contract_file import read_operator_contract
 from client.crosscheck import NodeView, Observation, SentinelView, findings, observe
-from infra.contract import OperatorContract
+from infra.contract import Endpoint, OperatorContract
 from infra.problems import ConfigurationError
 
 
@@ -37,16 +37,22 @@ def _node_table(contract: OperatorContract, seen: Observation) -> Table:
     )
     newest = max((node.offset for node in seen.masters), default=0)
     for node in seen.nodes:
-        table.add_row(node.name, str(node.endpoint), *_node_cells(node, newest))
+        table.add_row(node.name, str(node.endpoint), *_node_cells(contract, node, newest))
     return table
 
 
-def _node_cells(node: NodeView, newest: int) -> tuple[str, ...]:
+def _name(contract: OperatorContract, endpoint: Endpoint | None) -> str:
+    """A declared node by its name; a stranger by its address."""
+    names = {node.endpoint: node.name for node in contract.nodes}
+    return names.get(endpoint, str(endpoint)) if endpoint else "nobody"
+
+
+def _node_cells(contract: OperatorContract, node: NodeView, newest: int) -> tuple[str, ...]:
     if node.error:
         return (f"[red]down[/]: {node.error}", "", "", "")
     if node.role == "master":
         return ("[bold]master[/]", str(node.offset), "", f"{len(node.attached)} replicas in sync")
-    link = f"{'up' if node.link_up else '[red]down[/]'}, follows {node.follows}"
+    link = f"{'up' if node.link_up else '[red]down[/]'}, follows {_name(contract, node.follows)}"
     return ("replica", str(node.offset), f"{max(newest - node.offset, 0)} bytes", link)
 
 
@@ -54,15 +60,16 @@ def _sentinel_table(contract: OperatorContract, seen: Observation) -> Table:
     title = f"master '{contract.master_name}', quorum {contract.quorum} of {len(contract.sentinels)}"
     table = Table("sentinel", "address", "names", "epoch", "sees", "quorum", title=title, title_justify="left")
     for view in seen.sentinels:
-        table.add_row(view.name, str(view.endpoint), *_sentinel_cells(view))
+        table.add_row(view.name, str(view.endpoint), *_sentinel_cells(contract, view))
     return table
 
 
-def _sentinel_cells(view: SentinelView) -> tuple[str, ...]:
+def _sentinel_cells(contract: OperatorContract, view: SentinelView) -> tuple[str, ...]:
     if view.error:
         return (f"[red]down[/]: {view.error}", "", "", "")
     known = f"{len(view.replicas or {})} replicas, {len(view.peers or {})} peers"
-    return (str(view.master), str(view.config_epoch), known, view.ckquorum.partition(".")[0])
+    quorum = "[green]reached[/]" if view.ckquorum.startswith("OK") else f"[red]{view.ckquorum}[/]"
+    return (_name(contract, view.master), str(view.config_epoch), known, quorum)
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ from infra.problems import ConfigurationError
 from infra.settings import Settings, load, stop
 from infra.targets.base import Deployment, Target
 from infra.targets.process import ProcessTarget
+from infra.targets.servers import NoServerFound
 from infra.topology import Topology, plan
 
 TARGETS: Mapping[str, Callable[[Settings], Target]] = {"process": ProcessTarget}
@@ -60,11 +61,10 @@ def operator_contract(topology: Topology, settings: Settings, passwords: Mapping
 
 def main() -> None:
     """The Pulumi program."""
-    try:
-        settings = load()
-    except ConfigurationError as error:
-        stop(error)
     stack = pulumi.get_stack()
-    redis = RedisSentinel(f"redis-{stack}", stack, settings)
+    try:
+        redis = RedisSentinel(f"redis-{stack}", stack, load())
+    except (ConfigurationError, NoServerFound) as error:
+        stop(error)
     pulumi.export("contract", redis.contract)
     pulumi.export("operatorContract", redis.operator_contract)

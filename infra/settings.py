@@ -179,7 +179,7 @@ def load() -> Settings:
     )
 
 
-def stop(error: ConfigurationError) -> NoReturn:
+def stop(error: Exception) -> NoReturn:
     """End the Pulumi program with the error's message as its only diagnostic.
 
     32 tells the language host that the user has been told. RunError ends with 1, for which the engine adds a second

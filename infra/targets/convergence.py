@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from client.crosscheck import findings, observe
 from infra.contract import OperatorContract
@@ -13,13 +13,13 @@ TIMEOUT_S = 90.0
 LOOK_S = 5.0
 
 
-def converge(variables: Mapping[str, str]) -> None:
+def converge(variables: Mapping[str, str], check_alive: Callable[[], None]) -> None:
     """Wait until the cross-check finds nothing. `variables`: an OperatorContract's.
 
-    Raises TimeoutError with the last findings after TIMEOUT_S. Then the resource is not recorded, so the next `up`
-    looks again.
+    `check_alive` raises when waiting has become pointless. Raises TimeoutError with the last findings after TIMEOUT_S.
+    After an error the resource is not recorded, so the next `up` looks again.
     """
-    if found := _await_agreement(OperatorContract.from_env(variables), TIMEOUT_S):
+    if found := _await_agreement(OperatorContract.from_env(variables), TIMEOUT_S, check_alive):
         raise TimeoutError(f"not converged within {TIMEOUT_S:.0f} s:\n" + "\n".join(f"- {each}" for each in found))
 
 
@@ -31,8 +31,11 @@ def is_converged(variables: Mapping[str, str]) -> bool:
     return not _await_agreement(contract, LOOK_S)
 
 
-def _await_agreement(contract: OperatorContract, timeout_s: float) -> tuple[str, ...]:
+def _await_agreement(
+    contract: OperatorContract, timeout_s: float, check_alive: Callable[[], None] = lambda: None
+) -> tuple[str, ...]:
     end = time.monotonic() + timeout_s
     while (found := findings(contract, observe(contract))) and time.monotonic() < end:
+        check_alive()
         time.sleep(0.1)
     return found

@@ -47,21 +47,22 @@ class ProcessTarget:
         scripts = read_scripts()
         home = Path(os.environ.get("REDIS_STATE_DIR") or PROJECT / ".state").resolve()
         previous: list[pulumi.Resource] = []
-        digests = []
+        everything = []
         # One at a time, and the first node, which is the likely master, after the replicas: an update then causes one
         # handover in the usual case. What depends on others is deleted before them: when all goes, the Sentinels go
         # first, and no data node hands over to one that is about to go too.
         for node in (*reversed(deployment.topology.data), *deployment.topology.sentinels):
             folder = home / "nodes" / deployment.topology.stack / node.name
             props = node_properties(node, deployment, folder, servers, scripts)
-            digests.append(props)
+            everything.append(props)
             opts = pulumi.ResourceOptions(parent=parent, depends_on=previous, protect=deployment.settings.protect)
             previous = [_Node(node.name, _sealed(props), opts)]
         _Convergence(
             "convergence",
             {
                 "contract": pulumi.Output.secret(deployment.contract.to_env()),
-                "nodes": hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest(),
+                "folders": [props["folder"] for props in everything],
+                "digest": hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest(),
             },
             pulumi.ResourceOptions(parent=parent, depends_on=previous),
         )

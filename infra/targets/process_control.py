@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 START_TIMEOUT_S = 90.0
@@ -97,6 +97,13 @@ def await_ready(folder: Path) -> None:
 
     if not _await(START_TIMEOUT_S, ready_or_dead):
         raise NodeError(folder, f"not ready within {START_TIMEOUT_S:.0f} s")
+
+
+def check_alive(folders: Iterable[Path]) -> None:
+    """Raises NodeError for the first node that does not run."""
+    for folder in folders:
+        if not runs(folder):
+            raise NodeError(folder, "does not run")
 
 
 def _clean_environment() -> dict[str, str]:

@@ -45,10 +45,10 @@ class NodeProvider(ResourceProvider):
 
 
 class ConvergenceProvider(ResourceProvider):
-    """Inputs: contract (an OperatorContract's variables, secret), nodes (a digest of all nodes' inputs)."""
+    """Inputs: contract (an OperatorContract's variables, secret), folders, digest (of all nodes' inputs)."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        convergence.converge(props["contract"])
+        self._converge(props)
         return CreateResult(id_="converged", outs=props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -59,8 +59,12 @@ class ConvergenceProvider(ResourceProvider):
         return _diff(olds, news, replaces=[])
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        convergence.converge(news["contract"])
+        self._converge(news)
         return UpdateResult(outs=news)
+
+    def _converge(self, props: dict[str, Any]) -> None:
+        folders = [Path(folder) for folder in props["folders"]]
+        convergence.converge(props["contract"], lambda: process_control.check_alive(folders))
 
 
 def _diff(olds: dict[str, Any], news: dict[str, Any], replaces: list[str]) -> DiffResult:

@@ -1,0 +1,61 @@
+# Every target sets up what it needs by itself. STACK chooses the stack, PYTHON the Python (3.11+) that makes .venv.
+STACK ?= dev
+PYTHON ?= python3
+ARGS ?=
+CONFIRM ?=
+
+PY := .venv/bin/python
+TOOL := $(PY) -m tools.stack
+
+.DEFAULT_GOAL := help
+.PHONY: help up smoke failover status env preview down secrets pulumi test check bench lock bootstrap
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "STACK=$(STACK) (dev, staging, canary, prod); make -s env prints only KEY=VALUE lines"
+
+bootstrap:
+	@$(PYTHON) tools/bootstrap.py
+
+up: bootstrap ## Deploy what is declared; again: change nothing, or heal and finish
+	@$(TOOL) up --stack $(STACK)
+
+smoke: bootstrap ## Prove the deployment, a controlled failover included
+	@$(TOOL) run --stack $(STACK) -- smoke_tests $(ARGS)
+
+failover: bootstrap ## Hand the master's role over, planned, without losing a write
+	@$(TOOL) run --stack $(STACK) -- client.handover $(ARGS)
+
+status: bootstrap ## Show roles, offsets, the Sentinels' views and the quorum
+	@$(TOOL) run --stack $(STACK) -- client.status $(ARGS)
+
+env: bootstrap ## Print the application's contract as KEY=VALUE lines
+	@$(TOOL) env --stack $(STACK)
+
+preview: bootstrap ## Show what `up` would do
+	@$(TOOL) preview --stack $(STACK)
+
+down: bootstrap ## Delete the deployment with its data (other stacks than dev: CONFIRM=<stack>)
+	@$(TOOL) down --stack $(STACK) --confirm "$(CONFIRM)"
+
+secrets: bootstrap ## Generate the passwords that the stack lacks, encrypted
+	@$(TOOL) secrets --stack $(STACK)
+
+pulumi: bootstrap ## Run any pulumi command on the stack: ARGS='stack history'
+	@$(TOOL) pulumi --stack $(STACK) -- $(ARGS)
+
+bench: bootstrap ## Measure: time to deploy, to fail over, and more
+	@$(PY) -m bench $(ARGS)
+
+test: bootstrap ## Run every test
+	@$(PY) -m pytest $(ARGS)
+
+check: bootstrap ## Formatting, lint, types, shell scripts, and that pure modules are pure
+	@$(PY) -m ruff format --check --quiet .
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy --no-error-summary
+	@find . -path ./.venv -prune -o -path ./.state -prune -o -name '*.sh' -print | xargs .venv/bin/shellcheck .ci/run
+	@$(PY) -m pytest --quiet --no-header tests/tools/test_pure_modules.py
+
+lock: bootstrap ## Renew uv.lock and requirements.lock from pyproject.toml
+	@$(PY) -m tools.lock

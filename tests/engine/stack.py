@@ -1,0 +1,115 @@
+"""A dev stack of a test's own: the README's commands, the real engine, own state folder, own ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from client.contract_file import read_operator_contract
+from client.crosscheck import findings, observe
+from infra.contract import OperatorContract
+from tests.deployment import await_that, free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stack:
+    """`make` on stack `dev`, with everything under `home`."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.home = home
+        self.state = home / "state"
+        self.nodes = self.state / "nodes" / "dev"
+        self.config = home / "Pulumi.dev.yaml"
+        first = free_ports(20)
+        self.configure({"target": "process", "dataPort": str(first), "sentinelPort": str(first + 10)} | settings)
+
+    def configure(self, settings: dict[str, str]) -> None:
+        self.settings = settings
+        lines = "".join(f"  redis-sentinel:{key}: {value!r}\n" for key, value in settings.items())
+        self.config.write_text(f"config:\n{lines}")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "REDIS_STATE_DIR": str(self.state),
+            "STACK_CONFIG_FILE": str(self.config),
+            "COLUMNS": "120",
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """`make ARGUMENTS` in the background, in a process group of its own."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            ["make", "-s", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def make(self, *arguments: str, fails: bool = False) -> str:
+        """`make ARGUMENTS`; returns what it printed. AssertionError when its success is not as expected."""
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=240)
+        ended = process.returncode
+        assert (ended != 0) == fails, f"make {shlex.join(arguments)} ended with {ended}:\n{output}"
+        return output
+
+    def operations(self, output: str) -> dict[str, int]:
+        """The engine's summary: {'created': 9} or {'unchanged': 9}."""
+        summary = output.rpartition("Resources:")[2].partition("Duration:")[0]
+        return {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", summary)}
+
+    def contract(self) -> OperatorContract:
+        target = self.home / "operator.env"
+        command = [sys.executable, "-m", "tools.stack", "operator-env", "--stack", "dev", "--out", str(target)]
+        subprocess.run(command, cwd=ROOT, env=self.environment, check=True)
+        return read_operator_contract(target)
+
+    def pids(self) -> dict[str, int]:
+        """Each node's server pid."""
+        return {path.parents[1].name: int(path.read_text()) for path in self.nodes.glob("*/run/server.pid")}
+
+    def kill(self, *names: str) -> None:
+        for name, pid in self.pids().items():
+            if name in names:
+                os.kill(pid, signal.SIGKILL)
+
+    def log(self, name: str) -> str:
+        return (self.nodes / name / "node.log").read_text(errors="replace")
+
+    def processes(self) -> dict[int, str]:
+        """Every living process that has to do with this stack: by working folder or by what its environment says."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                mine = str(self.state).encode()
+                cwd = str((folder / "cwd").readlink()).encode()
+                if cwd.startswith(mine) or mine in (folder / "environ").read_bytes():
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        return found
+
+
+def findings_of(contract: OperatorContract) -> tuple[str, ...]:
+    return findings(contract, observe(contract))
+
+
+def master_of(contract: OperatorContract) -> str:
+    """The one node that says role:master."""
+    masters = [node.name for node in observe(contract).masters]
+    assert len(masters) == 1, f"masters: {masters}"
+    return masters[0]
+
+
+def await_converged(contract: OperatorContract) -> None:
+    await_that(lambda: not findings_of(contract), 60, "agreement")

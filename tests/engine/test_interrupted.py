@@ -1,0 +1,60 @@
+"""Law 4: an interrupted `up` is finished by the next one; two at once are not possible."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import await_that
+from tests.engine.stack import Stack, findings_of
+
+pytestmark = pytest.mark.engine
+
+
+def pulumi_pid(stack: Stack) -> int:
+    """The engine's pid, 0 when it does not run (yet)."""
+    return next((pid for pid, line in stack.processes().items() if line.split("/")[-1].startswith("pulumi up")), 0)
+
+
+def assert_only_nodes_run(stack: Stack) -> None:
+    """A supervisor and a server for each of the six nodes, and nothing else."""
+    await_that(lambda: len(stack.processes()) == 12, 10, f"12 processes, found {stack.processes()}")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.5, 4.5])
+def test_a_killed_up_is_finished_by_the_next_one(new_stack: Stack, seconds: float) -> None:
+    first = new_stack.start("up")
+    pid = await_that(lambda: pulumi_pid(new_stack), 60, "pulumi up")
+    time.sleep(seconds)  # the point of the interruption, not a wait for anything
+    os.kill(pid, signal.SIGKILL)
+    first.communicate(timeout=60)
+    assert first.returncode != 0
+    new_stack.make("up")
+    assert findings_of(new_stack.contract()) == ()
+    assert_only_nodes_run(new_stack)
+    assert set(new_stack.operations(new_stack.make("up"))) == {"unchanged"}
+
+
+def test_a_second_up_at_the_same_time_is_refused(new_stack: Stack) -> None:
+    first = new_stack.start("up")
+    await_that(lambda: pulumi_pid(new_stack), 60, "pulumi up")
+    refused = new_stack.make("up", fails=True)
+    assert "up" in refused
+    assert "pid" in refused
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
+
+
+def test_down_leaves_no_process_no_port_and_no_node(new_stack: Stack) -> None:
+    new_stack.make("up")
+    ports = [node.endpoint.port for node in new_stack.contract().nodes]
+    new_stack.make("down")
+    assert new_stack.processes() == {}
+    listening = Path("/proc/net/tcp").read_text()
+    assert not any(f":{port:04X} 00000000:0000 0A" in listening for port in ports)
+    assert not list(new_stack.nodes.glob("*")) if new_stack.nodes.exists() else True
+    assert "nothing to do" in new_stack.make("down")

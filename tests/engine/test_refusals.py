@@ -1,0 +1,35 @@
+"""Bad configuration on the real `pulumi preview`: one clear error, every problem in it, nothing changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.stack import Stack
+
+pytestmark = pytest.mark.engine
+
+SAMPLES = {
+    "unknown key": ({"replica": "2"}, ("replica", "replicas")),
+    "wrong type": ({"replicas": "two"}, ("replicas", "two")),
+    "even Sentinels": ({"sentinels": "4"}, ("sentinels", "4")),
+    "quorum below the majority": ({"quorum": "1"}, ("quorum", "1")),
+    "unsafe master name": ({"masterName": "my master"}, ("masterName", "my master")),
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_bad_setting_is_refused_in_words(new_stack: Stack, sample: str) -> None:
+    bad, told = SAMPLES[sample]
+    new_stack.configure(new_stack.settings | bad)
+    output = new_stack.make("preview", fails=True)
+    for part in (*told, "stack 'dev'", "1 problem", "fix:"):
+        assert part in output
+    assert "Traceback" not in output
+    assert not new_stack.nodes.exists()
+
+
+def test_every_problem_is_reported_at_once(new_stack: Stack) -> None:
+    new_stack.configure(new_stack.settings | {"replica": "2", "replicas": "two", "sentinels": "4"})
+    output = new_stack.make("up", fails=True)
+    assert "3 problems" in output
+    assert "Traceback" not in output

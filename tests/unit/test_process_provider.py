@@ -1,0 +1,126 @@
+"""The dynamic providers: what counts as a change, and what each operation does to the node, in which order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.dynamic import ResourceProvider
+
+from infra.targets import convergence, process_control
+from infra.targets.process_provider import ConvergenceProvider, NodeProvider
+
+FOLDER = "/nodes/dev/data-0"
+PROPS: dict[str, Any] = {
+    "folder": FOLDER,
+    "files": {"redis.conf": "port 7380\n", "node.env": "NODE_NAME=data-0\n"},
+    "secret_files": {"users.acl": "user default off\n"},
+    "scripts": {"start.sh": "#!/bin/sh\n"},
+}
+CONTRACT: dict[str, Any] = {"contract": {"REDIS_HOST": "127.0.0.1"}, "nodes": "digest"}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the provider does to a node, in order; the node runs."""
+    made: list[str] = []
+    for name in ("write_files", "start", "stop", "remove", "await_ready"):
+        monkeypatch.setattr(process_control, name, lambda folder, *_, name=name: made.append(f"{name} {folder}"))
+    monkeypatch.setattr(process_control, "runs", lambda _folder: True)
+    return made
+
+
+def test_equal_inputs_are_no_change() -> None:
+    found = NodeProvider().diff(FOLDER, PROPS, PROPS)
+    assert (found.changes, found.replaces) == (False, [])
+
+
+@pytest.mark.parametrize("provider", [NodeProvider(), ConvergenceProvider()], ids=["node", "convergence"])
+@pytest.mark.parametrize("old", [{}, {"__provider": "pickled by an older version"}], ids=["absent", "older"])
+def test_the_providers_own_code_is_no_change(provider: ResourceProvider, old: dict[str, Any]) -> None:
+    """Else an update of Python or of a comment would restart every node."""
+    news = PROPS | {"__provider": "pickled now"}
+    assert provider.diff(FOLDER, PROPS | old, news).changes is False
+
+
+@pytest.mark.parametrize("key", ["files", "secret_files", "scripts"])
+def test_other_content_is_a_change_in_place(key: str) -> None:
+    found = NodeProvider().diff(FOLDER, PROPS, PROPS | {key: PROPS[key] | {"another": "text"}})
+    assert (found.changes, found.replaces) == (True, [])
+
+
+def test_another_folder_replaces_the_node_and_the_old_one_is_gone_first() -> None:
+    """Both would listen on the same port."""
+    found = NodeProvider().diff(FOLDER, PROPS, PROPS | {"folder": "/nodes/dev/other"})
+    assert (found.changes, found.replaces, found.delete_before_replace) == (True, ["folder"], True)
+
+
+def test_an_input_that_an_older_version_did_not_have_is_a_change() -> None:
+    olds = {key: value for key, value in PROPS.items() if key != "scripts"}
+    assert NodeProvider().diff(FOLDER, olds, PROPS).changes is True
+
+
+@pytest.mark.parametrize("key", ["contract", "nodes"])
+def test_convergence_is_looked_at_again_when_something_changed(key: str) -> None:
+    found = ConvergenceProvider().diff("converged", CONTRACT, CONTRACT | {key: "another"})
+    assert (found.changes, found.replaces) == (True, [])
+    assert ConvergenceProvider().diff("converged", CONTRACT, CONTRACT).changes is False
+
+
+def test_create_writes_the_files_and_starts(calls: list[str]) -> None:
+    created = NodeProvider().create(PROPS)
+    assert calls == [f"write_files {FOLDER}", f"start {FOLDER}"]
+    assert (created.id, created.outs) == (FOLDER, PROPS)
+
+
+def test_update_stops_before_it_writes_and_waits_until_the_node_is_ready(calls: list[str]) -> None:
+    """The next node's update must not begin while this one syncs."""
+    updated = NodeProvider().update(FOLDER, {}, PROPS)
+    assert calls == [f"{step} {FOLDER}" for step in ("stop", "write_files", "start", "await_ready")]
+    assert updated.outs == PROPS
+
+
+def test_delete_removes_the_folder(calls: list[str]) -> None:
+    NodeProvider().delete(FOLDER, PROPS)
+    assert calls == [f"remove {FOLDER}"]
+
+
+def test_files_of_both_kinds_are_written(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    written: list[tuple[Path, dict[str, str], dict[str, str]]] = []
+    monkeypatch.setattr(process_control, "write_files", lambda *arguments: written.append(arguments))
+    NodeProvider().create(PROPS)
+    assert written == [(Path(FOLDER), PROPS["files"] | PROPS["secret_files"], PROPS["scripts"])]
+    assert calls == [f"start {FOLDER}"]
+
+
+@pytest.mark.parametrize(("alive", "id_"), [(True, FOLDER), (False, "")])
+def test_read_takes_a_dead_node_for_gone(
+    alive: bool, id_: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_control, "runs", lambda _folder: alive)
+    seen = NodeProvider().read(FOLDER, PROPS)
+    assert (seen.id, seen.outs) == (id_, PROPS)
+    assert calls == []
+
+
+@pytest.mark.parametrize(("agreed", "id_"), [(True, "converged"), (False, "")])
+def test_read_takes_disagreement_for_gone(agreed: bool, id_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convergence, "is_converged", lambda _contract: agreed)
+    seen = ConvergenceProvider().read("converged", CONTRACT)
+    assert (seen.id, seen.outs) == (id_, CONTRACT)
+
+
+def test_convergence_is_recorded_only_when_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(convergence, "converge", asked.append)
+    assert ConvergenceProvider().create(CONTRACT).id == "converged"
+    assert ConvergenceProvider().update("converged", {}, CONTRACT).outs == CONTRACT
+    assert asked == [CONTRACT["contract"]] * 2
+
+    def never(_contract: Any) -> None:
+        raise TimeoutError("not converged")
+
+    monkeypatch.setattr(convergence, "converge", never)
+    with pytest.raises(TimeoutError):
+        ConvergenceProvider().create(CONTRACT)

@@ -1,0 +1,292 @@
+"""What the program registers, seen by a mocked engine: which resources, in which order, with what in the clear."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from google.protobuf import json_format  # type: ignore[import-untyped]  # comes with pulumi, without types
+from pulumi.runtime import mocks
+from pulumi.runtime.stack import wait_for_rpcs
+
+from infra import program
+from infra.contract import Contract, OperatorContract
+from infra.problems import ConfigurationError, Problem
+from infra.settings import Settings
+from infra.targets.base import Target
+from infra.targets.process import SCRIPTS
+from infra.targets.servers import Servers
+from infra.topology import Kind
+from tests.unit.samples import MARKER, PASSWORDS, declared, digest_of
+
+COMPONENT = "redis-sentinel:index:RedisSentinel"
+NODE = "pulumi-python:dynamic/process:Node"
+CONVERGENCE = "pulumi-python:dynamic/process:Convergence"
+# How the engine's protocol marks a secret value.
+SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+SERVERS = Servers(Path("/x/valkey-server"), Path("/x/valkey-cli"), "9.1.2", "valkey", False, "tests")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One RegisterResource request, as the engine gets it."""
+
+    type: str
+    name: str
+    parent: str
+    protect: bool
+    depends_on: frozenset[str]
+    properties: dict[str, Any]
+    provider: str
+    """A dynamic resource's code, pickled and base64; empty for others."""
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The properties without those that are secrets."""
+        return {key: value for key, value in self.properties.items() if not is_secret(value)}
+
+
+class Engine(mocks.MockMonitor):
+    """Keeps every request. Resources go by their names, which are unique in this program."""
+
+    def __init__(self) -> None:
+        super().__init__(_Echo())
+        self.registered: list[Registered] = []
+        self.outputs: dict[str, dict[str, Any]] = {}
+
+    def RegisterResource(self, request: Any) -> Any:
+        properties = json_format.MessageToDict(request.object)
+        provider = properties.pop("__provider", {"value": ""})
+        assert is_secret(provider) or not provider["value"]
+        registered = Registered(
+            type=request.type,
+            name=request.name,
+            parent=_name(request.parent),
+            protect=request.protect,
+            depends_on=frozenset(map(_name, request.dependencies)),
+            properties=properties,
+            provider=provider["value"],
+        )
+        if request.type != "pulumi:pulumi:Stack":
+            self.registered.append(registered)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        self.outputs[_name(request.urn)] = json_format.MessageToDict(request.outputs)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
+
+    def of_type(self, type_: str) -> list[Registered]:
+        return [each for each in self.registered if each.type == type_]
+
+
+class _Echo(mocks.Mocks):
+    """Every resource is made as asked."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        return f"{args.name}-id", args.inputs
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        raise AssertionError(f"the program calls no provider function, but {args.token}")
+
+
+def _name(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def is_secret(value: Any) -> bool:
+    return isinstance(value, dict) and value.get(SIGNATURE) == SECRET
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server is looked for; folders are named, never made."""
+    monkeypatch.setattr("infra.targets.process.find_servers", lambda: SERVERS)
+    monkeypatch.setenv("REDIS_STATE_DIR", "/nowhere")
+
+
+def registered(**overrides: str) -> Engine:
+    """What the component registers for stack dev with these settings, after every registration has landed."""
+    return run(lambda: program.RedisSentinel("redis-dev", "dev", declared(**overrides)))
+
+
+def run(body: Callable[[], object]) -> Engine:
+    engine = Engine()
+
+    async def in_a_loop() -> None:
+        mocks.set_mocks(_Echo(), project="redis-sentinel", stack="dev", monitor=engine)
+        body()
+        await wait_for_rpcs()
+
+    # A task has a context of its own, so what set_mocks does ends with it.
+    asyncio.run(in_a_loop())
+    return engine
+
+
+# settings, names of the nodes in the order in which they are made
+ORDERS: list[tuple[dict[str, str], str]] = [
+    ({}, "data-2 data-1 data-0 sentinel-0 sentinel-1 sentinel-2"),
+    ({"mode": "standalone"}, "data-0"),
+    (
+        {"replicas": "4", "sentinels": "5"},
+        "data-4 data-3 data-2 data-1 data-0 sentinel-0 sentinel-1 sentinel-2 sentinel-3 sentinel-4",
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "order"), ORDERS, ids=["defaults", "standalone", "bigger"])
+def test_nodes_are_made_one_at_a_time_and_the_first_data_node_after_the_replicas(
+    overrides: dict[str, str], order: str
+) -> None:
+    engine = registered(**overrides)
+    names = order.split()
+    expected = {name: {before} for before, name in pairwise(names)} | {names[0]: set()}
+    assert {node.name: node.depends_on for node in engine.of_type(NODE)} == expected
+    assert len(engine.of_type(NODE)) == len(names)
+
+
+@pytest.mark.parametrize(("overrides", "order"), ORDERS, ids=["defaults", "standalone", "bigger"])
+def test_agreement_is_awaited_last(overrides: dict[str, str], order: str) -> None:
+    (convergence,) = registered(**overrides).of_type(CONVERGENCE)
+    assert convergence.depends_on == {order.split()[-1]}
+
+
+def test_nothing_else_is_registered_and_all_of_it_belongs_to_the_component() -> None:
+    engine = registered()
+    assert len(engine.registered) == 1 + 6 + 1
+    (component,) = engine.of_type(COMPONENT)
+    assert component.name == "redis-dev"
+    assert {each.parent for each in engine.registered if each != component} == {"redis-dev"}
+
+
+@pytest.mark.parametrize("protect", ["true", "false"])
+def test_every_node_is_protected_when_the_settings_say_so(protect: str) -> None:
+    assert {node.protect for node in registered(protect=protect).of_type(NODE)} == {protect == "true"}
+
+
+def test_what_holds_secrets_is_registered_as_a_secret() -> None:
+    engine = registered()
+    for node in engine.of_type(NODE):
+        assert is_secret(node.properties["secret_files"])
+    (convergence,) = engine.of_type(CONVERGENCE)
+    assert is_secret(convergence.properties["contract"])
+    outputs = engine.outputs["redis-dev"]
+    assert outputs.keys() == {"contract", "operatorContract"}
+    assert all(map(is_secret, outputs.values()))
+
+
+def test_no_password_and_no_digest_of_one_is_registered_in_the_clear() -> None:
+    engine = registered()
+    plain = json.dumps([each.plain for each in engine.registered])
+    assert "data-2" in plain
+    assert MARKER not in plain
+    assert not [user for user in PASSWORDS if digest_of(user) in plain]
+
+
+def test_the_providers_that_the_state_keeps_are_small_and_know_no_secret() -> None:
+    engine = registered()
+    for each in engine.of_type(NODE) + engine.of_type(CONVERGENCE):
+        pickled = base64.b64decode(each.provider)
+        assert 0 < len(pickled) < 200
+        assert MARKER.encode() not in pickled
+
+
+def test_the_contract_is_the_applications_and_the_operators_is_whole() -> None:
+    outputs = registered().outputs["redis-dev"]
+    application = outputs["contract"]["value"]
+    assert Contract.from_env(application).password.get_secret_value() == PASSWORDS["app"]
+    assert [user for user in PASSWORDS if PASSWORDS[user] in str(application)] == ["app"]
+    operators = OperatorContract.from_env(outputs["operatorContract"]["value"])
+    assert operators.application() == Contract.from_env(application)
+    assert [address.name for address in operators.nodes] == ["data-0", "data-1", "data-2"]
+    assert (operators.stack, operators.quorum, len(operators.sentinels)) == ("dev", 2, 3)
+    assert {user: secret.get_secret_value() for user, secret in operators.users.items()} == {
+        user: password for user, password in PASSWORDS.items() if user != "app"
+    }
+
+
+def test_a_standalone_contract_has_no_sentinels() -> None:
+    operators = OperatorContract.from_env(
+        registered(mode="standalone").outputs["redis-dev"]["operatorContract"]["value"]
+    )
+    assert (operators.sentinel_enabled, operators.sentinels, len(operators.nodes)) == (False, (), 1)
+
+
+def test_a_nodes_properties_are_these_and_none_is_a_role() -> None:
+    engine = registered()
+    assert {frozenset(node.properties) for node in engine.of_type(NODE)} == {
+        frozenset({"folder", "files", "secret_files", "scripts"})
+    }
+    assert {frozenset(each.properties) for each in engine.of_type(CONVERGENCE)} == {frozenset({"contract", "nodes"})}
+
+
+def test_no_data_node_is_declared_as_the_master() -> None:
+    """Their properties differ in names, addresses and folders, so no property can tell who is master."""
+    own = re.compile("(NODE_NAME|NODE_PORT|CONF_DIR|DATA_DIR|RUN_DIR)=.*|(port|replica-announce-port) .*")
+    seen = set()
+    for node in registered().of_type(NODE):
+        if node.name.startswith("data-"):
+            assert node.properties["folder"] == f"/nowhere/nodes/dev/{node.name}"
+            shared = {key: value for key, value in node.properties.items() if key != "folder"}
+            shared["files"] = {name: own.sub("", text) for name, text in shared["files"].items()}
+            seen.add(json.dumps(shared, sort_keys=True))
+    assert len(seen) == 1
+
+
+def test_the_scripts_are_the_files_as_they_are() -> None:
+    files = {path.name: path.read_text(encoding="utf-8") for path in SCRIPTS.glob("*.sh")}
+    assert {"start.sh", "stop.sh", "probe.sh", "handover.sh", "lib.sh"} <= files.keys()
+    for node in registered().of_type(NODE):
+        assert node.properties["scripts"] == files
+
+
+def test_the_same_settings_register_the_same() -> None:
+    assert registered().registered == registered().registered
+
+
+@pytest.mark.parametrize("change", [{"maxmemory": "128mb"}, {"appPassword": f"{MARKER}-another-one"}])
+def test_a_change_of_any_node_makes_convergence_look_again(change: dict[str, str]) -> None:
+    (before,), (after,) = (registered(**overrides).of_type(CONVERGENCE) for overrides in ({}, change))
+    assert before.properties["nodes"] != after.properties["nodes"]
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("target", program.TARGETS.values(), ids=program.TARGETS)
+def test_a_target_gives_addresses_and_no_names(target: Callable[[Settings], Target], kind: Kind) -> None:
+    endpoints = [target(declared()).address(kind, index) for index in range(3)]
+    assert all(ip_address(endpoint.host) for endpoint in endpoints)
+    assert len(set(endpoints)) == 3
+
+
+def test_the_program_exports_both_contracts_as_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    exported: dict[str, asyncio.Future[bool]] = {}
+    monkeypatch.setattr(program, "load", declared)
+    monkeypatch.setattr(
+        pulumi, "export", lambda name, output: exported.update({name: asyncio.ensure_future(output.is_secret())})
+    )
+    engine = run(program.main)
+    assert {name: secret.result() for name, secret in exported.items()} == {"contract": True, "operatorContract": True}
+    assert [each.name for each in engine.of_type(COMPONENT)] == ["redis-dev"]
+
+
+def test_bad_settings_end_the_program_before_anything_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    error = ConfigurationError("dev", [Problem("tls", "'yes'", "true or false", "set it")])
+
+    def refuse() -> Settings:
+        raise error
+
+    monkeypatch.setattr(program, "load", refuse)
+    monkeypatch.setattr(pulumi.log, "error", told.append)
+    with pytest.raises(SystemExit):
+        program.main()
+    assert told == [str(error)]

@@ -1,0 +1,41 @@
+"""What a file backend's folder says about a stack, read without starting pulumi (which costs a second each time)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tools.stacks import PROJECT
+
+
+def checkpoint_file(backend: Path, stack: str) -> Path:
+    return backend / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def lock_files(backend: Path, stack: str) -> list[Path]:
+    """The locks that pulumi holds, or left behind, on the stack."""
+    return sorted((backend / ".pulumi" / "locks" / "organization" / PROJECT / stack).glob("*.json"))
+
+
+def exists(backend: Path, stack: str) -> bool:
+    return checkpoint_file(backend, stack).is_file()
+
+
+def salt(backend: Path, stack: str) -> str | None:
+    """The salt of the passphrase that encrypts the state's secrets; None before the first update."""
+    provider = _latest(backend, stack).get("secrets_providers") or {}
+    return (provider.get("state") or {}).get("salt")
+
+
+def has_pending_operations(backend: Path, stack: str) -> bool:
+    """Whether an update was killed in the middle of an operation."""
+    return bool(_latest(backend, stack).get("pending_operations"))
+
+
+def _latest(backend: Path, stack: str) -> dict[str, Any]:
+    try:
+        content = json.loads(checkpoint_file(backend, stack).read_text())
+    except (OSError, ValueError):
+        return {}  # pulumi itself says what is wrong with it
+    return ((content.get("checkpoint") or {}).get("latest")) or {}

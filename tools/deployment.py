@@ -1,0 +1,178 @@
+"""What is done to a stack: prepare, up, preview, down, and reading its outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tools import checkpoint
+from tools.engine import find_engine
+from tools.errors import ToolError
+from tools.locks import clear_dead_locks
+from tools.passwords import generate, missing_passwords
+from tools.paths import ROOT
+from tools.private_files import private_folder
+from tools.pulumi_cli import call
+from tools.pulumi_environment import backend_folder, ensure_passphrase, environment
+from tools.runs import only_one, run_pulumi
+from tools.stack_config import read_config, refresh_copy
+from tools.stacks import Stack
+
+# Plain lines without dots, no outputs (they are `make env`'s), and no look for plugins before the program names them.
+QUIET = ["--non-interactive", "--suppress-progress", "--skip-plugin-pre-install"]
+APPLY = ["--yes", "--skip-preview", "--suppress-outputs", *QUIET]
+
+
+class Deployment:
+    """A stack with the engine that serves it. Raises ToolError when there is no engine or no backend."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.backend = backend_folder(stack, os.environ)
+        self.environment = environment(stack, find_engine(), os.environ, read_config(stack.committed_config))
+
+    @property
+    def exists(self) -> bool:
+        """Whether the stack has a state. Unknown (True) where only pulumi can tell."""
+        return self.backend is None or checkpoint.exists(self.backend, self.stack.name)
+
+    def up(self) -> int:
+        """Make what is declared; finish what an interrupted run began. Returns pulumi's exit code."""
+        started = time.monotonic()
+        with self._held("up"):
+            self._prepare()
+            code = self._clear_pending() or self._apply()
+        if code == 0:
+            name = self.stack.name
+            print(f"stack '{name}' is up after {time.monotonic() - started:.1f} s; next: make smoke STACK={name}")
+        return code
+
+    def preview(self) -> int:
+        """Show what `up` would do. Returns pulumi's exit code."""
+        with self._held("preview"):
+            self._prepare()
+            return self._run("preview", ["preview", *QUIET])
+
+    def down(self) -> int:
+        """Delete everything the stack made, then its state. Its configuration and passwords stay."""
+        if not self.exists:
+            print(f"stack '{self.stack.name}' is not up: nothing to do")
+            return 0
+        with self._held("down"):
+            code = self._finish_killed_run() or self._run("down", ["destroy", *APPLY])
+            if code == 0:
+                call(["stack", "rm", "--yes", "--preserve-config"], self.environment)
+                print(f"stack '{self.stack.name}' is gone")
+        return code
+
+    def set_secrets(self) -> None:
+        """Generate the passwords that are missing, the stack first if it is."""
+        with self._held("secrets"):
+            if self.stack.is_dev:
+                self._prepare()
+                return
+            self._init()
+            keys = missing_passwords(read_config(self.stack.config))
+            generate(keys, self._store)
+            print(f"set: {', '.join(keys)}" if keys else "every password is set already")
+
+    def output(self, name: str) -> dict[str, str]:
+        """A stack output that is a mapping, secrets in the clear. Raises ToolError when the stack is not up."""
+        absent = ToolError(f"stack '{self.stack.name}' is not up\n  fix: make up STACK={self.stack.name}")
+        if not self.exists:
+            raise absent
+        outputs = json.loads(call(["stack", "output", "--json", "--show-secrets"], self.environment))
+        if name not in outputs:
+            raise absent
+        return {str(key): str(value) for key, value in outputs[name].items()}
+
+    def make_ready(self) -> None:
+        """Prepare the stack for a pulumi command that the user chose."""
+        with self._held("prepare"):
+            self._prepare()
+
+    @contextmanager
+    def _held(self, what: str) -> Iterator[None]:
+        with only_one(self.stack.folder, self.stack.name, f"{what} {self.stack.name}"):
+            if self.backend:
+                files = checkpoint.lock_files(self.backend, self.stack.name)
+                clear_dead_locks(files, self.stack.name, lambda: call(["cancel", "--yes"], self.environment))
+            yield
+
+    def _prepare(self) -> None:
+        """Everything that must be there before the program runs: for dev we make it, for others we look."""
+        if not self.stack.is_dev:
+            _require_passwords(self.stack)
+            return
+        backend = private_folder(self.stack.state / "pulumi")
+        exists = checkpoint.exists(backend, self.stack.name)
+        ensure_passphrase(self.stack, exists)
+        copy = self.stack.committed_config, self.stack.config, checkpoint.salt(backend, self.stack.name)
+        config = refresh_copy(*copy)
+        if not exists:
+            self._init()
+        keys = missing_passwords(config)
+        if keys:
+            print(f"stack '{self.stack.name}': generating {len(keys)} passwords ...", file=sys.stderr)
+            generate(keys, self._store)
+
+    def _init(self) -> None:
+        arguments = ["stack", "init", "--no-select"]
+        if not self.stack.is_dev:
+            _tolerating("already exists", lambda: call(arguments, self.environment))
+            return
+        # `stack init` writes the salt beside the project file, whatever configuration file is named.
+        shutil.copyfile(ROOT / "Pulumi.yaml", self.stack.folder / "Pulumi.yaml")
+        call(arguments, self.environment, place=self.stack.folder)
+
+    def _store(self, key: str, password: str) -> None:
+        call(["config", "set", "--secret", key], self.environment, secret_input=password)
+
+    def _apply(self) -> int:
+        return self._run("up", ["up", "--refresh", *APPLY])
+
+    def _finish_killed_run(self) -> int:
+        """Nodes that a killed `up` was creating are not in the state: adopt them, or `destroy` would leave them."""
+        if not self._was_killed():
+            return 0
+        self._prepare()
+        return self._clear_pending() or self._apply()
+
+    def _was_killed(self) -> bool:
+        return self.backend is not None and checkpoint.has_pending_operations(self.backend, self.stack.name)
+
+    def _clear_pending(self) -> int:
+        """An update killed in the middle leaves operations that `up` would carry along for ever.
+
+        Creating again is safe: every create adopts what is there.
+        """
+        if not self._was_killed():
+            return 0
+        print("an earlier run was killed in the middle: looking at what is there first ...", file=sys.stderr)
+        return self._run("up", ["refresh", "--clear-pending-creates", *APPLY])
+
+    def _run(self, what: str, arguments: list[str]) -> int:
+        what = f"{what} {self.stack.name}"
+        return run_pulumi(["pulumi", *arguments], self.environment, ROOT, self.stack.folder, what)
+
+
+def _require_passwords(stack: Stack) -> None:
+    missing = missing_passwords(read_config(stack.config))
+    if missing:
+        raise ToolError(
+            f"stack '{stack.name}' lacks {', '.join(missing)}; nothing was changed\n"
+            f"  fix: make secrets STACK={stack.name} (generates them, encrypted, into {stack.config.name})"
+        )
+
+
+def _tolerating(harmless: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except ToolError as error:
+        if harmless not in str(error):
+            raise
