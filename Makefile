@@ -55,7 +55,7 @@ check: bootstrap ## Formatting, lint, types, shell scripts, and that pure module
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy --no-error-summary
 	@find . -path ./.venv -prune -o -path ./.state -prune -o -name '*.sh' -print | xargs .venv/bin/shellcheck .ci/run
-	@$(PY) -m pytest --quiet --no-header tests/tools/test_pure_modules.py
+	@$(PY) -m pytest --quiet --no-header tests/unit/test_pure_modules.py
 
 lock: bootstrap ## Renew uv.lock and requirements.lock from pyproject.toml
 	@$(PY) -m tools.lock

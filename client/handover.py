@@ -27,6 +27,10 @@ class HandoverError(Exception):
     """The master did not move, or not as planned. The message says which step failed and what was undone."""
 
 
+class MissingCli(Exception):
+    """This machine has no CLI to hand over with: says nothing about the deployment."""
+
+
 @dataclass(frozen=True)
 class Handover:
     """A handover that was done. Times in ms: writers were paused for `fenced_ms`, the whole took `total_ms`."""
@@ -40,7 +44,10 @@ class Handover:
 
 
 def hand_over(contract: OperatorContract) -> Handover:
-    """Move the master to a replica, fenced. Raises HandoverError; it says so when the master moved all the same."""
+    """Move the master to a replica, fenced.
+
+    Raises HandoverError, which says so when the master moved all the same; MissingCli when nothing was tried.
+    """
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "CLI": _cli(),
@@ -75,7 +82,7 @@ def _parse(output: str) -> Handover:
 def _cli() -> str:
     found = os.environ.get("REDIS_CLI_BINARY") or shutil.which("valkey-cli") or shutil.which("redis-cli")
     if not found:
-        raise HandoverError("no valkey-cli or redis-cli on PATH: install one or name it in REDIS_CLI_BINARY")
+        raise MissingCli("no valkey-cli or redis-cli on PATH: install one or name it in REDIS_CLI_BINARY")
     return found
 
 
@@ -87,7 +94,7 @@ def main() -> int:
         if not contract.sentinel_enabled:
             raise HandoverError("a standalone deployment has no replica to hand over to")
         done = hand_over(contract)
-    except (ConfigurationError, HandoverError) as error:
+    except (ConfigurationError, HandoverError, MissingCli) as error:
         print(f"failover: {error}", file=sys.stderr)
         return 1
     names = {node.endpoint: node.name for node in contract.nodes}

@@ -159,6 +159,8 @@ class Deployment:
 
     def heal(self) -> None:
         """Whatever a test did to the processes: back to a converged deployment."""
+        if not self.findings():
+            return
         for name in self.properties:
             with suppress(OSError, ValueError):
                 self.cont(name)

@@ -39,7 +39,9 @@ ask() { # ask HOST:PORT COMMAND...: the reply, or failure within ASK_TIMEOUT_S. 
 }
 
 role_of() { # master, slave, or nothing when it does not answer
-    ask "$1" ROLE | head -n 1 | grep -xE 'master|slave' || true
+    # shellcheck disable=SC2046
+    set -- $(ask "$1" ROLE)
+    case ${1:-} in master | slave) echo "$1" ;; esac
 }
 
 info_field() { # info_field FIELD <INFO

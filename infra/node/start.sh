@@ -15,6 +15,7 @@ START_TIMEOUT_S=${START_TIMEOUT_S:-600}
 UNSYNCED="$DATA_DIR/unsynced" # there: this replica was born empty and has never been in sync
 
 mkdir -p "$DATA_DIR" "$RUN_DIR"
+echo $$ >"$RUN_DIR/supervisor.pid"
 trap 'exit 0' TERM INT # as process 1 of a container a shell ignores what it has no trap for
 
 has_data() {

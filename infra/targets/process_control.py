@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 START_TIMEOUT_S = 90.0
@@ -29,8 +30,9 @@ class NodeError(Exception):
 
 def write_files(folder: Path, files: Mapping[str, str], scripts: Mapping[str, str]) -> None:
     """Put a node's files in place, each whole or not at all. Mode 0600, scripts 0700."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("conf", "bin", "data", "run"):
-        (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
     for name, text in files.items():
         _write(folder / "conf" / name, text, 0o600)
     for name, text in scripts.items():
@@ -53,22 +55,26 @@ def start(folder: Path) -> None:
             env=_clean_environment(),
             start_new_session=True,
         )
-    _write(folder / "run" / "supervisor.pid", f"{process.pid}\n", 0o600)
+    # It writes its own pid, first of all: had we died before we could, nobody would find it again.
+    if not _await(5, lambda: process.poll() is not None or _pid(folder, "supervisor") == process.pid):
+        raise NodeError(folder, "does not write its pid")
 
 
 def stop(folder: Path) -> None:
     """Stop the node the planned way (infra/node/stop.sh), and by force when that takes longer than STOP_TIMEOUT_S."""
     supervisor = _pid(folder, "supervisor")
     if supervisor is not None:
-        os.kill(supervisor, signal.SIGTERM)
+        _signal(supervisor, signal.SIGTERM)
     elif _pid(folder, "server") is not None:
         command = [folder / "bin" / "stop.sh", folder / "conf" / "node.env"]
         with (folder / "node.log").open("ab") as log:
             subprocess.run(command, stdout=log, stderr=log, env=_clean_environment(), check=False)
-    gone = _await(STOP_TIMEOUT_S, lambda: _pid(folder, "supervisor") is None and _pid(folder, "server") is None)
-    for pid in () if gone else (_pid(folder, "supervisor"), _pid(folder, "server")):
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+    if _await(STOP_TIMEOUT_S, lambda: not _pids(folder)):
+        return
+    for pid in _pids(folder):
+        _signal(pid, signal.SIGKILL)
+    if not _await(5, lambda: not _pids(folder)):
+        raise NodeError(folder, "survives SIGKILL")
 
 
 def remove(folder: Path) -> None:
@@ -111,12 +117,19 @@ def _clean_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
 
 
+def _pids(folder: Path) -> list[int]:
+    return [pid for which in ("supervisor", "server") if (pid := _pid(folder, which)) is not None]
+
+
+def _signal(pid: int, what: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, what)
+
+
 def _pid(folder: Path, which: str) -> int | None:
     """The pid in <folder>/run/<which>.pid if that process lives and is this node's: pids get used again."""
     try:
         pid = int((folder / "run" / f"{which}.pid").read_text())
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return None
         if _cwd(pid) == folder.resolve():
             return pid
     except (OSError, ValueError):
@@ -125,8 +138,8 @@ def _pid(folder: Path, which: str) -> int | None:
 
 
 def _cwd(pid: int) -> Path:
-    """A supervisor stays in its node's folder; a server moves on to its data folder inside."""
-    cwd = Path(f"/proc/{pid}/cwd").readlink()
+    """A supervisor stays in its node's folder; a server moves on to its data folder inside, deleted or not."""
+    cwd = Path(str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)"))
     return cwd.parent if cwd.name == "data" else cwd
 
 

@@ -68,7 +68,7 @@ class ConvergenceProvider(ResourceProvider):
 
 
 def _diff(olds: dict[str, Any], news: dict[str, Any], replaces: list[str]) -> DiffResult:
-    changed = [key for key in news if key != "__provider" and olds.get(key) != news[key]]
+    changed = [key for key in (olds | news).keys() - {"__provider"} if olds.get(key) != news.get(key)]
     return DiffResult(
         changes=bool(changed),
         replaces=[key for key in changed if key in replaces],

@@ -1,4 +1,4 @@
-"""PURE  Finds a server and its command line client on this machine, and tries them before it trusts them."""
+"""Finds a server and its command line client on this machine, and tries them before it trusts them."""
 
 from __future__ import annotations
 

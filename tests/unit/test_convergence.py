@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from client.crosscheck import NodeView, Observation
 from infra.contract import OperatorContract
 from infra.targets import convergence
+from infra.targets.process_control import NodeError
 from tests.unit.test_contract import ENV
 
 ENDPOINT = OperatorContract.from_env(ENV).nodes[0].endpoint
@@ -43,18 +45,34 @@ def agree_at(clock: Clock, second: float) -> Callable[[object, object], tuple[st
     return lambda _contract, _seen: () if clock.now >= second else (f"at {clock.now:.0f} s data-1 follows nobody",)
 
 
+def all_alive() -> None:
+    """What `check_alive` does as long as every node runs."""
+
+
 def test_converge_returns_as_soon_as_all_agree(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convergence, "findings", agree_at(clock, 3))
-    convergence.converge(ENV)
+    convergence.converge(ENV, all_alive)
     assert 3 <= clock.now < 3.2
 
 
 def test_converge_gives_up_and_says_what_it_last_saw(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convergence, "findings", agree_at(clock, 1000))
     with pytest.raises(TimeoutError, match=r"not converged within 90 s:\n- at 90 s data-1 follows nobody") as caught:
-        convergence.converge(ENV)
+        convergence.converge(ENV, all_alive)
     assert 90 <= clock.now < 91
     assert "MaRkEr" not in str(caught.value)
+
+
+def test_converge_gives_up_at_once_when_a_node_died(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convergence, "findings", agree_at(clock, 1000))
+
+    def check_alive() -> None:
+        if clock.now >= 2:
+            raise NodeError(Path("/nowhere/data-1"), "does not run")
+
+    with pytest.raises(NodeError, match="data-1: does not run"):
+        convergence.converge(ENV, check_alive)
+    assert 2 <= clock.now < 2.2
 
 
 @pytest.mark.parametrize(("second", "converged"), [(0, True), (4, True), (6, False)])

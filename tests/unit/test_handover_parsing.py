@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from client import handover
-from client.handover import Handover, HandoverError, hand_over
+from client.handover import Handover, HandoverError, MissingCli, hand_over
 from infra.contract import Endpoint, render_env
 from tests.unit.test_contract import CONTRACT, ENV, MARKER
 
@@ -86,7 +86,8 @@ def test_a_script_without_an_end_is_ended(script: Path, monkeypatch: pytest.Monk
 def test_without_a_cli_the_remedy_is_told(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_CLI_BINARY")
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "name it in REDIS_CLI_BINARY" in failed(script, "exit 0")
+    with pytest.raises(MissingCli, match="name it in REDIS_CLI_BINARY"):
+        failed(script, "exit 0")
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]) -> int:

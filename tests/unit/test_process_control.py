@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from infra.targets import process_control
-from infra.targets.process_control import NodeError, await_ready, remove, runs, start, stop, write_files
+from infra.targets.process_control import NodeError, await_ready, check_alive, remove, runs, start, stop, write_files
 from tests.deployment import await_that
 
-SLEEP = "#!/bin/sh\nexec sleep 60\n"
+# Like the real one, it writes its pid before anything else.
+BEGIN = "#!/bin/sh\necho $$ >run/supervisor.pid\n"
+SLEEP = f"{BEGIN}exec sleep 60\n"
 # Its environment is whole once the file has its name.
-SLEEP_AND_TELL = '#!/bin/sh\nenv >env.part\necho "args $*" >>env.part\nmv env.part env\nexec sleep 60\n'
-DEAF = "#!/bin/sh\ntrap '' TERM\n: >deaf\nexec sleep 60\n"
+SLEEP_AND_TELL = f'{BEGIN}env >env.part\necho "args $*" >>env.part\nmv env.part env\nexec sleep 60\n'
+DEAF = f"{BEGIN}trap '' TERM\n: >deaf\nexec sleep 60\n"
 
 
 @pytest.fixture
@@ -248,7 +250,7 @@ def test_waiting_for_a_node_ends_when_its_probe_succeeds(folder: Path) -> None:
 
 
 def test_waiting_for_a_node_that_ended_fails_with_its_last_words(folder: Path) -> None:
-    start(installed(folder, "#!/bin/sh\nseq 100\necho no majority >&2\nexit 1\n", probe="#!/bin/sh\nexit 1\n"))
+    start(installed(folder, f"{BEGIN}seq 100\necho no majority >&2\nexit 1\n", probe="#!/bin/sh\nexit 1\n"))
     with pytest.raises(NodeError, match="data-0: ended while starting") as caught:
         await_ready(folder)
     assert str(caught.value).splitlines()[-2:] == ["100", "no majority"]
@@ -260,3 +262,10 @@ def test_waiting_for_a_node_that_is_never_ready_ends(folder: Path, monkeypatch: 
     start(installed(folder, probe="#!/bin/sh\nexit 1\n"))
     with pytest.raises(NodeError, match="not ready within"):
         await_ready(folder)
+
+
+def test_the_first_node_that_does_not_run_is_named(folder: Path, tmp_path: Path) -> None:
+    start(installed(folder))
+    check_alive([folder])
+    with pytest.raises(NodeError, match="data-1: does not run"):
+        check_alive([folder, tmp_path / "data-1", tmp_path / "data-2"])

@@ -18,7 +18,7 @@ PROPS: dict[str, Any] = {
     "secret_files": {"users.acl": "user default off\n"},
     "scripts": {"start.sh": "#!/bin/sh\n"},
 }
-CONTRACT: dict[str, Any] = {"contract": {"REDIS_HOST": "127.0.0.1"}, "nodes": "digest"}
+CONTRACT: dict[str, Any] = {"contract": {"REDIS_HOST": "127.0.0.1"}, "folders": [FOLDER], "digest": "0"}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_an_input_that_an_older_version_did_not_have_is_a_change() -> None:
     assert NodeProvider().diff(FOLDER, olds, PROPS).changes is True
 
 
-@pytest.mark.parametrize("key", ["contract", "nodes"])
+@pytest.mark.parametrize("key", ["contract", "folders", "digest"])
 def test_convergence_is_looked_at_again_when_something_changed(key: str) -> None:
     found = ConvergenceProvider().diff("converged", CONTRACT, CONTRACT | {key: "another"})
     assert (found.changes, found.replaces) == (True, [])
@@ -113,14 +113,20 @@ def test_read_takes_disagreement_for_gone(agreed: bool, id_: str, monkeypatch: p
 
 def test_convergence_is_recorded_only_when_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(convergence, "converge", asked.append)
+    monkeypatch.setattr(convergence, "converge", lambda contract, _check_alive: asked.append(contract))
     assert ConvergenceProvider().create(CONTRACT).id == "converged"
     assert ConvergenceProvider().update("converged", {}, CONTRACT).outs == CONTRACT
     assert asked == [CONTRACT["contract"]] * 2
 
-    def never(_contract: Any) -> None:
+    def never(_contract: Any, _check_alive: Any) -> None:
         raise TimeoutError("not converged")
 
     monkeypatch.setattr(convergence, "converge", never)
     with pytest.raises(TimeoutError):
         ConvergenceProvider().create(CONTRACT)
+
+
+def test_convergence_does_not_wait_for_a_node_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(convergence, "converge", lambda _contract, check_alive: check_alive())
+    with pytest.raises(process_control.NodeError, match="data-1: does not run"):
+        ConvergenceProvider().create(CONTRACT | {"folders": [str(tmp_path / "data-1")]})

@@ -25,7 +25,7 @@ from infra.problems import ConfigurationError, Problem
 from infra.settings import Settings
 from infra.targets.base import Target
 from infra.targets.process import SCRIPTS
-from infra.targets.servers import Servers
+from infra.targets.servers import NoServerFound, Servers
 from infra.topology import Kind
 from tests.unit.samples import MARKER, PASSWORDS, declared, digest_of
 
@@ -158,6 +158,7 @@ def test_nodes_are_made_one_at_a_time_and_the_first_data_node_after_the_replicas
 def test_agreement_is_awaited_last(overrides: dict[str, str], order: str) -> None:
     (convergence,) = registered(**overrides).of_type(CONVERGENCE)
     assert convergence.depends_on == {order.split()[-1]}
+    assert convergence.properties["folders"] == [f"/nowhere/nodes/dev/{name}" for name in order.split()]
 
 
 def test_nothing_else_is_registered_and_all_of_it_belongs_to_the_component() -> None:
@@ -226,7 +227,9 @@ def test_a_nodes_properties_are_these_and_none_is_a_role() -> None:
     assert {frozenset(node.properties) for node in engine.of_type(NODE)} == {
         frozenset({"folder", "files", "secret_files", "scripts"})
     }
-    assert {frozenset(each.properties) for each in engine.of_type(CONVERGENCE)} == {frozenset({"contract", "nodes"})}
+    assert {frozenset(each.properties) for each in engine.of_type(CONVERGENCE)} == {
+        frozenset({"contract", "folders", "digest"})
+    }
 
 
 def test_no_data_node_is_declared_as_the_master() -> None:
@@ -256,7 +259,7 @@ def test_the_same_settings_register_the_same() -> None:
 @pytest.mark.parametrize("change", [{"maxmemory": "128mb"}, {"appPassword": f"{MARKER}-another-one"}])
 def test_a_change_of_any_node_makes_convergence_look_again(change: dict[str, str]) -> None:
     (before,), (after,) = (registered(**overrides).of_type(CONVERGENCE) for overrides in ({}, change))
-    assert before.properties["nodes"] != after.properties["nodes"]
+    assert before.properties["digest"] != after.properties["digest"]
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -278,9 +281,18 @@ def test_the_program_exports_both_contracts_as_secrets(monkeypatch: pytest.Monke
     assert [each.name for each in engine.of_type(COMPONENT)] == ["redis-dev"]
 
 
-def test_bad_settings_end_the_program_before_anything_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigurationError("dev", [Problem("tls", "'yes'", "true or false", "set it")]),
+        NoServerFound("no server serves"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_cannot_be_made_ends_the_program_with_one_message(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
-    error = ConfigurationError("dev", [Problem("tls", "'yes'", "true or false", "set it")])
 
     def refuse() -> Settings:
         raise error
