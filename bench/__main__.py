@@ -15,15 +15,17 @@ from tests.deployment import deployed
 
 def failover(runs: int) -> None:
     """What each kind of failover costs the writers."""
+    fewer = max(3, runs // 2)
     with tempfile.TemporaryDirectory() as home:
         for deployment in deployed(Path(home)):
-            kinds = (
-                measure(deployment, "fenced handover", fenced, runs),
-                measure(deployment, "kill -9 of the master", crash, runs),
-                measure(deployment, "plain SENTINEL FAILOVER", plain, max(3, runs // 2)),
-            )
-            print(*kinds, sep="\n")
-            print(f"gap of the fenced handover: {kinds[0].median_gap_ms / kinds[1].median_gap_ms:.2f} of a crash's")
+            planned = measure(deployment, "fenced handover", fenced, runs)
+            crashed = measure(deployment, "kill -9 of the master", crash, runs)
+            fence = measure(deployment, "plain SENTINEL FAILOVER", plain, fewer)
+    with tempfile.TemporaryDirectory() as home:
+        for deployment in deployed(Path(home), minReplicasToWrite="0"):
+            usual = measure(deployment, "the same, minReplicasToWrite 0", plain, fewer)
+    print(planned, crashed, fence, usual, sep="\n")
+    print(f"gap of the fenced handover: {planned.median_gap_ms / crashed.median_gap_ms:.2f} of a crash's")
 
 
 def main() -> None:
