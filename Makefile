@@ -8,10 +8,10 @@ PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help up smoke failover status env preview down secrets pulumi test check bench lock bootstrap
+.PHONY: help up smoke failover status env preview down secrets images rotate rotate-finish pulumi test check bench lock bootstrap
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "STACK=$(STACK) (dev, staging, canary, prod); make -s env prints only KEY=VALUE lines"
 
 bootstrap:
@@ -40,6 +40,15 @@ down: bootstrap ## Delete the deployment with its data (other stacks than dev: C
 
 secrets: bootstrap ## Generate the passwords that the stack lacks, encrypted
 	@$(TOOL) secrets --stack $(STACK)
+
+images: bootstrap ## Build the images of gateway and firewall; prints their settings
+	@$(PY) -m tools.images
+
+rotate: bootstrap ## Replace every password without an outage; then move the clients, then rotate-finish
+	@$(TOOL) rotate --stack $(STACK)
+
+rotate-finish: bootstrap ## After a rotation: let the previous passwords in no longer
+	@$(TOOL) rotate --finish --stack $(STACK)
 
 pulumi: bootstrap ## Run any pulumi command on the stack: ARGS='stack history'
 	@$(TOOL) pulumi --stack $(STACK) -- $(ARGS)

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 from infra.contract import render_env
 from infra.settings import Settings
 from infra.topology import Kind, Node, Topology
@@ -51,7 +53,7 @@ class NodeFiles:
 
 def render(node: Node, topology: Topology, settings: Settings, passwords: Mapping[str, str]) -> NodeFiles:
     """All files of one node. `passwords`: user -> password, in the clear."""
-    secret = {"users.acl": _users(node.kind, passwords), "operator.password": passwords["operator"] + "\n"}
+    secret = {"users.acl": _users(node.kind, settings), "operator.password": passwords["operator"] + "\n"}
     if node.kind is Kind.SENTINEL:
         plain = {}
         secret["sentinel.conf"] = _sentinel_conf(node, topology, settings, passwords)
@@ -61,21 +63,25 @@ def render(node: Node, topology: Topology, settings: Settings, passwords: Mappin
     return NodeFiles(plain | {"node.env": render_env(_node_env(node, topology, settings))}, secret)
 
 
-def _users(kind: Kind, passwords: Mapping[str, str]) -> str:
+def _users(kind: Kind, settings: Settings) -> str:
     """An ACL file. It holds SHA-256 digests, as `ACL SAVE` writes them, not the passwords."""
     rights = _SENTINEL_RIGHTS if kind is Kind.SENTINEL else _DATA_RIGHTS
     lines = ["user default off resetpass resetkeys resetchannels -@all"]
     for user, rules in rights.items():
-        digest = hashlib.sha256(passwords[user].encode()).hexdigest()
-        lines.append(f"user {user} on #{digest} resetkeys resetchannels -@all {rules}")
+        digests = " ".join(_digest(secret) for secret in settings.accepted[user])
+        lines.append(f"user {user} on {digests} resetkeys resetchannels -@all {rules}")
     return "\n".join(lines) + "\n"
+
+
+def _digest(password: SecretStr) -> str:
+    return "#" + hashlib.sha256(password.get_secret_value().encode()).hexdigest()
 
 
 def _redis_conf(node: Node, topology: Topology, settings: Settings) -> str:
     clustered = topology.mode == "sentinel"
     return _lines(
         f"bind {node.endpoint.host}",
-        f"port {node.endpoint.port}",
+        *_transport(node, settings),
         f"replica-announce-ip {node.endpoint.host}",
         f"replica-announce-port {node.endpoint.port}",
         "daemonize no",
@@ -100,7 +106,7 @@ def _sentinel_conf(node: Node, topology: Topology, settings: Settings, passwords
     name = topology.master_name
     return _lines(
         f"bind {node.endpoint.host}",
-        f"port {node.endpoint.port}",
+        *_transport(node, settings),
         "daemonize no",
         "sentinel resolve-hostnames no",
         f"sentinel announce-ip {node.endpoint.host}",
@@ -113,6 +119,14 @@ def _sentinel_conf(node: Node, topology: Topology, settings: Settings, passwords
         f'sentinel sentinel-pass "{passwords["sentinel"]}"',
         *(f"sentinel {option} {name} {value}" for option, value in _sentinel_options(settings).items()),
     )
+
+
+def _transport(node: Node, settings: Settings) -> tuple[str, ...]:
+    """Where the node listens, and how it speaks to its peers. start.sh adds where the certificates are."""
+    if not settings.tls:
+        return (f"port {node.endpoint.port}",)
+    # Passwords say who a client is, so it needs no certificate. Peers show theirs, and a wrong one is refused.
+    return ("port 0", f"tls-port {node.endpoint.port}", "tls-replication yes", "tls-auth-clients optional")
 
 
 def _sentinel_options(settings: Settings) -> dict[str, int]:
@@ -131,6 +145,7 @@ def _node_env(node: Node, topology: Topology, settings: Settings) -> dict[str, s
         "NODE_HOST": node.endpoint.host,
         "NODE_PORT": str(node.endpoint.port),
         "MODE": topology.mode,
+        "TLS": "yes" if settings.tls else "no",
         "MASTER_NAME": topology.master_name,
         "DATA_NODES": " ".join(str(peer.endpoint) for peer in topology.data),
         "SENTINELS": " ".join(str(peer.endpoint) for peer in topology.sentinels),

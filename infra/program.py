@@ -8,16 +8,18 @@ import pulumi
 from pydantic import SecretStr
 
 from infra import credentials
-from infra.contract import OPERATOR_USERS, NodeAddress, OperatorContract
+from infra.contract import OPERATOR_USERS, Endpoint, NodeAddress, OperatorContract
 from infra.node_config import render
 from infra.problems import ConfigurationError
 from infra.settings import Settings, load, stop
-from infra.targets.base import Deployment, Target
+from infra.targets.base import Deployment, Target, stack_folder
+from infra.targets.docker import DockerTarget
 from infra.targets.process import ProcessTarget
 from infra.targets.servers import NoServerFound
+from infra.tls import CA_FILE, tls_files
 from infra.topology import Topology, plan
 
-TARGETS: Mapping[str, Callable[[Settings], Target]] = {"process": ProcessTarget}
+TARGETS: Mapping[str, Callable[[Settings], Target]] = {"process": ProcessTarget, "docker": DockerTarget}
 
 
 class RedisSentinel(pulumi.ComponentResource):
@@ -29,16 +31,20 @@ class RedisSentinel(pulumi.ComponentResource):
         topology = plan(stack, settings, target.address)
         passwords = credentials.passwords(settings)
         files = {node.name: render(node, topology, settings, passwords) for node in topology.nodes}
-        contract = operator_contract(topology, settings, passwords)
-        target.deploy(Deployment(topology, settings, files, contract), parent=self)
+        gateway = target.gateway()
+        contract = operator_contract(topology, settings, passwords, gateway)
+        tls = tls_files(topology, settings, contract.tls_ca_file, parent=self, gateway=gateway)
+        target.deploy(Deployment(topology, settings, files, contract, tls), parent=self)
         self.contract = credentials.sealed(contract.application().to_env())
         self.operator_contract = credentials.sealed(contract.to_env())
         self.register_outputs({"contract": self.contract, "operatorContract": self.operator_contract})
 
 
-def operator_contract(topology: Topology, settings: Settings, passwords: Mapping[str, str]) -> OperatorContract:
-    """The contract that this topology keeps."""
-    first = topology.first_master.endpoint
+def operator_contract(
+    topology: Topology, settings: Settings, passwords: Mapping[str, str], gateway: str | None = None
+) -> OperatorContract:
+    """The contract that this topology keeps. Its standalone address is the gateway's, else the first node's."""
+    first = Endpoint(gateway, settings.gateway_port) if gateway else topology.first_master.endpoint
     return OperatorContract(
         sentinel_enabled=topology.mode == "sentinel",
         master_name=topology.master_name,
@@ -48,7 +54,7 @@ def operator_contract(topology: Topology, settings: Settings, passwords: Mapping
         sentinel_username="app",
         sentinel_password=SecretStr(passwords["app"]),
         tls=settings.tls,
-        tls_ca_file=None,
+        tls_ca_file=stack_folder(topology.stack) / CA_FILE if settings.tls else None,
         host=first.host,
         port=first.port,
         stack=topology.stack,

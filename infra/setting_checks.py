@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 
 def majority(sentinels: int) -> int:
     """How many of `sentinels` have to agree before one of them may lead a failover."""
     return sentinels // 2 + 1
+
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,54 @@ def _ports_do_not_clash(data_port: int, replicas: int, sentinel_port: int, senti
     return Conflict("sentinel_port", f"{sentinels} ports in a row outside {taken}", str(free))
 
 
+def _docker_has_an_image(target: str, image: str) -> Conflict | None:
+    if target != "docker" or image:
+        return None
+    return Conflict("image", "an image, since target is docker", "redis@sha256:<digest>")
+
+
+def _gateway_has_a_place(target: str, gateway: bool) -> Conflict | None:
+    if not gateway or target != "process":
+        return None
+    return Conflict("gateway", "false, since the process target runs no gateway", "false")
+
+
+def _gateway_ports_differ(gateway_port: int, gateway_read_port: int, gateway_stats_port: int) -> Conflict | None:
+    taken = {gateway_port}
+    for field, port in (("gateway_read_port", gateway_read_port), ("gateway_stats_port", gateway_stats_port)):
+        if port in taken:
+            free = next(candidate for candidate in range(1024, 1027) if candidate not in taken)
+            return Conflict(field, "a port that the gateway does not use for something else", str(free))
+        taken.add(port)
+    return None
+
+
+def _own_authority_serves(ca_certificate: str, ca_key: SecretStr) -> Conflict | None:
+    if not ca_certificate and not ca_key.get_secret_value():
+        return None
+    if not ca_certificate:
+        return Conflict("ca_certificate", "the certificate that belongs to `caKey`", "")
+    from infra import certificates  # takes 0.1 s, for those alone who bring a CA
+
+    try:
+        certificates.own_authority(ca_certificate, ca_key.get_secret_value(), certificates.utc_now())
+    except certificates.UnusableAuthority as reason:
+        return Conflict("ca_key" if reason.in_key else "ca_certificate", str(reason), "")
+    return None
+
+
+def _docker_has_a_gateway_image(target: str, gateway: bool, gateway_image: str) -> Conflict | None:
+    if target != "docker" or not gateway or gateway_image:
+        return None
+    return Conflict("gateway_image", "an image, since gateway is true: `make images` builds one", "sha256:<id>")
+
+
+def _docker_has_a_firewall_image(target: str, firewall: bool, firewall_image: str) -> Conflict | None:
+    if target != "docker" or not firewall or firewall_image:
+        return None
+    return Conflict("firewall_image", "an image, since firewall is true: `make images` builds one", "sha256:<id>")
+
+
 CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Conflict | None]], ...] = (
     (("sentinels", "quorum"), _quorum_fits),
     (("down_after_ms", "failover_timeout_ms"), _failover_outlasts_detection),
@@ -85,5 +138,11 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Conflict | None]], ...] = (
     (("data_port", "replicas"), _data_ports_exist),
     (("sentinel_port", "sentinels"), _sentinel_ports_exist),
     (("data_port", "replicas", "sentinel_port", "sentinels"), _ports_do_not_clash),
+    (("ca_certificate", "ca_key"), _own_authority_serves),
+    (("target", "image"), _docker_has_an_image),
+    (("target", "gateway", "gateway_image"), _docker_has_a_gateway_image),
+    (("target", "firewall", "firewall_image"), _docker_has_a_firewall_image),
+    (("target", "gateway"), _gateway_has_a_place),
+    (("gateway_port", "gateway_read_port", "gateway_stats_port"), _gateway_ports_differ),
 )
 """Checks across settings; each runs when all the settings that it reads are good by themselves."""

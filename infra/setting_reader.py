@@ -9,11 +9,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic.alias_generators import to_camel
-
 from infra.problems import Problem
-from infra.setting_checks import CHECKS
-from infra.setting_rules import Password, Refused, Rule
+from infra.setting_checks import CHECKS, Conflict
+from infra.setting_rules import Password, Pem, PrivateKey, Refused, Rule
 
 PROJECT = "redis-sentinel"
 # The stack whose passphrase and secrets `make` owns; its plain settings are edited in its committed file.
@@ -42,7 +40,12 @@ class Option:
 
     @property
     def secret(self) -> bool:
-        return isinstance(self.rule, Password)
+        return isinstance(self.rule, Password | PrivateKey)
+
+    @property
+    def from_file(self) -> bool:
+        """Whether its value has lines, so that it is set from a file."""
+        return isinstance(self.rule, Pem | PrivateKey)
 
 
 class Reader:
@@ -72,7 +75,7 @@ class Reader:
         if text is None:
             self._missing(option)
             return
-        if option.key in self._raw and option.secret and not self._encrypted(option.key):
+        if text and option.key in self._raw and option.secret and not self._encrypted(option.key):
             found = f"a secret of {len(text)} characters, stored in the clear"
             self._problem(option.key, found, "an encrypted value", self._remedy.encrypt(option.key))
         try:
@@ -83,10 +86,10 @@ class Reader:
     def _check_passwords_differ(self) -> None:
         first: dict[str, str] = {}
         for option in self._options:
-            if option.secret and option.field in self.values:
+            if isinstance(option.rule, Password) and option.field in self.values:
                 password = self.values[option.field].get_secret_value()
                 other = first.setdefault(password, option.key)
-                if other != option.key:
+                if password and other != option.key:
                     found = f"the same secret as {other}"
                     self._problem(option.key, found, "a password of its own", self._remedy.secret(option.key))
 
@@ -95,9 +98,16 @@ class Reader:
             if all(field in self.values for field in fields):
                 conflict = check(**{field: self.values[field] for field in fields})
                 if conflict:
-                    key = to_camel(conflict.field)
-                    remedy = self._remedy.set(key, conflict.suggestion)
-                    self._problem(key, self._found(key, str(self.values[conflict.field])), conflict.expected, remedy)
+                    self._conflict(next(each for each in self._options if each.field == conflict.field), conflict)
+
+    def _conflict(self, option: Option, conflict: Conflict) -> None:
+        text = self._raw.get(option.key, "")
+        if option.from_file:
+            found, remedy = _size(text), self._remedy.from_file(option)
+        else:
+            found = self._found(option.key, str(self.values[option.field]))
+            remedy = self._remedy.set(option.key, conflict.suggestion)
+        self._problem(option.key, found, conflict.expected, remedy)
 
     def _check_unknown_keys(self) -> None:
         known = {option.key.lower(): option for option in self._options}
@@ -123,7 +133,9 @@ class Reader:
             self._problem(option.key, "nothing", option.rule.describe(), remedy)
 
     def _refused(self, option: Option, text: str, refused: Refused) -> None:
-        if option.secret:
+        if option.from_file:
+            found, remedy = _size(text), self._remedy.from_file(option)
+        elif option.secret:
             found, remedy = f"a secret of {len(text)} characters", self._remedy.secret(option.key)
         else:
             found, remedy = self._found(option.key, text), self._remedy.set(option.key, self._suggest(option, refused))
@@ -163,6 +175,10 @@ def _short(text: str, longest: int = 60) -> str:
     return repr(text if len(text) <= longest else text[:longest] + "...")
 
 
+def _size(text: str) -> str:
+    return f"a text of {len(text)} characters" if text else "nothing"
+
+
 def _printable(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9._-]+", key) else repr(key)
 
@@ -177,7 +193,7 @@ class _Remedy:
     def set(self, key: str, value: str | None) -> str:
         if self._file:
             return f"set `{PROJECT}:{key}: {value or '...'}` in {self._file}"
-        return f"`pulumi config set {key} {value or '...'} --stack {self._stack}`"
+        return f"`pulumi config set {key} {shlex.quote(value or '...')} --stack {self._stack}`"
 
     def missing_secret(self) -> str:
         return f"`make secrets STACK={self._stack}`"
@@ -187,6 +203,14 @@ class _Remedy:
         if self._file:
             return f"{self.remove(key)}, then {self.missing_secret()}"
         return f"`pulumi config set --secret {key} --stack {self._stack}`"
+
+    def from_file(self, option: Option) -> str:
+        secret = "--secret " if option.secret else ""
+        if self._file:
+            if not option.secret:
+                return f"set `{PROJECT}:{option.key}: |`, the text indented below it, in {self._file}"
+            return f"`make pulumi ARGS='config set {secret}{option.key}' <FILE`"
+        return f"`pulumi config set {secret}{option.key} --stack {self._stack} <FILE`"
 
     def encrypt(self, key: str) -> str:
         return f"{self.secret(key)}; choose a new password, the stored one has been seen"

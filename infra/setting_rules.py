@@ -6,8 +6,10 @@ configuration table in the documentation prints what `describe` says.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -131,7 +133,7 @@ class MemorySize:
     def read(self, text: str) -> str:
         if not SIZE.fullmatch(text):
             raise Refused(self.describe())
-        if _bytes(text) < _bytes(self.minimum):
+        if bytes_of(text) < bytes_of(self.minimum):
             raise Refused(self.describe(), self.minimum)
         return text
 
@@ -139,9 +141,61 @@ class MemorySize:
         return f"a whole number and kb, mb or gb, at least {self.minimum}"
 
 
-def _bytes(size: str) -> int:
+def bytes_of(size: str) -> int:
     """Bytes of a text that SIZE matches."""
     return int(size[:-2]) * UNIT_BYTES[size[-2:]]
+
+
+@dataclass(frozen=True)
+class PinnedImage:
+    """A container image that cannot change behind our back: by digest, or the id of one that the engine has."""
+
+    kind = "image"
+    spelling = re.compile(r"([A-Za-z0-9][\w./:-]*@)?sha256:[0-9a-f]{64}", re.ASCII)
+
+    def read(self, text: str) -> str:
+        if text and not self.spelling.fullmatch(text):
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return "name@sha256:<digest>, or sha256:<id> of an image that the engine has (docker images --no-trunc)"
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A private IPv4 network with room for every node in its lower half and for clients in its upper half."""
+
+    kind = "network"
+
+    def read(self, text: str) -> str:
+        try:
+            network = IPv4Network(text)
+        except ValueError:
+            raise Refused(self.describe()) from None
+        if not network.is_private or not 16 <= network.prefixlen <= 24:
+            raise Refused(self.describe())
+        if str(network) != text:  # with a netmask, which the engine does not take
+            raise Refused(self.describe(), str(network))
+        return text
+
+    def describe(self) -> str:
+        return "a private IPv4 network of /16 to /24 without host bits, such as 10.201.7.0/24"
+
+
+@dataclass(frozen=True)
+class EngineAddress:
+    """Where a Docker engine listens; empty for this machine's."""
+
+    kind = "address"
+
+    def read(self, text: str) -> str:
+        if text and not re.fullmatch(r"(unix:///|ssh://|tcp://)[\w@.:/\[\]-]+", text, re.ASCII):
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return "unix:///path, ssh://user@host or tcp://host:port; empty for what DOCKER_HOST or the default says"
 
 
 @dataclass(frozen=True)
@@ -157,6 +211,77 @@ class MasterName:
 
     def describe(self) -> str:
         return "letters, digits, '.', '_' or '-', a letter or digit first, at most 63, no white space"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A list of IPv4 networks, as JSON: what Pulumi makes of a YAML list. Kept as canonical texts."""
+
+    kind = "list of networks"
+
+    def read(self, text: str) -> tuple[str, ...]:
+        items = self._items(text)
+        networks = [self._network(item) for item in items]
+        meant = json.dumps(list(dict.fromkeys(str(network) for network in networks if network)))
+        for item, network in zip(items, networks, strict=True):
+            if network is None:
+                hint = ": nodes have no IPv6 address" if ":" in item else ""
+                raise Refused(f"{self.describe()}; {item[:40]!r} is none{hint}")
+            if str(network) != item:
+                raise Refused(f"{self.describe()}; for {item[:40]!r} write {network}", meant)
+        if len(set(items)) < len(items):
+            raise Refused(f"{self.describe()}, each once", meant)
+        return tuple(items)
+
+    def describe(self) -> str:
+        return 'a list of IPv4 networks without host bits, such as ["10.0.0.0/8", "192.168.7.5/32"]'
+
+    def _items(self, text: str) -> list[str]:
+        try:
+            items = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Refused(self.describe()) from None
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise Refused(self.describe())
+        return items
+
+    def _network(self, item: str) -> IPv4Network | None:
+        try:
+            return IPv4Network(item, strict=False)
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True)
+class Pem:
+    """A text in PEM form; empty when there is none. `label`: what it holds. Whether it serves shows later."""
+
+    label: str
+    kind = "PEM"
+
+    def read(self, text: str) -> str:
+        body = text.strip()
+        begin, end = rf"-----BEGIN ([A-Z]+ )?{self.label}-----", rf"-----END ([A-Z]+ )?{self.label}-----"
+        if body and not re.fullmatch(rf"{begin}[\sA-Za-z0-9+/=]+{end}", body):
+            raise Refused(self.describe())
+        return body and body + "\n"
+
+    def describe(self) -> str:
+        return f"one {self.label.lower()} in PEM form; empty for none"
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """A private key in PEM form, a secret; empty when there is none."""
+
+    kind = "secret"
+    pem = Pem("PRIVATE KEY")
+
+    def read(self, text: str) -> SecretStr:
+        return SecretStr(self.pem.read(text))
+
+    def describe(self) -> str:
+        return self.pem.describe()
 
 
 @dataclass(frozen=True)
@@ -195,3 +320,14 @@ class Password:
         repeated = any(text == (text[:n] * len(text))[: len(text)] for n in range(1, self.longest_pattern + 1))
         letters = re.sub("[^a-z]", "", text.lower())
         return repeated or text.lower() in "0123456789abcdef" * 2 or bool(self.known.fullmatch(letters))
+
+
+@dataclass(frozen=True)
+class SecondPassword(Password):
+    """A password like the others, or none."""
+
+    def read(self, text: str) -> SecretStr:
+        return super().read(text) if text else SecretStr("")
+
+    def describe(self) -> str:
+        return "like the user's password, or absent"

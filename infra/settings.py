@@ -6,9 +6,11 @@ when called, so that everything downstream of the settings can be tested without
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args
+from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
@@ -16,14 +18,29 @@ from pydantic.alias_generators import to_camel
 from infra.problems import ConfigurationError
 from infra.setting_checks import majority
 from infra.setting_reader import Derived, Option, Reader
-from infra.setting_rules import Flag, MasterName, MemorySize, OneOf, Password, SentinelCount, Whole
+from infra.setting_rules import (
+    EngineAddress,
+    Flag,
+    MasterName,
+    MemorySize,
+    Networks,
+    OneOf,
+    Password,
+    Pem,
+    PinnedImage,
+    PrivateKey,
+    SecondPassword,
+    SentinelCount,
+    Subnet,
+    Whole,
+)
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 USERS = ("app", "replica", "sentinel", "monitor", "operator")
 
-Target = Literal["process"]
+Target = Literal["process", "docker"]
 Mode = Literal["sentinel", "standalone"]
 Fsync = Literal["everysec", "always"]
 Eviction = Literal[
@@ -43,8 +60,27 @@ def _quorum_of(_stack: str, values: Mapping[str, Any]) -> str | None:
 
 
 REDIS_STACK_NAME = Derived("`redis-<stack>`", lambda stack, _values: f"redis-{stack}")
+SUBNET_OF_STACK = Derived(
+    "`10.201.<n>.0/24`, n from the stack's name", lambda stack, _values: f"10.201.{crc32(stack.encode()) % 256}.0/24"
+)
+FIREWALL_OF_TARGET = Derived(
+    "`true`, on target process `false`", lambda _stack, values: str(values.get("target") != "process").lower()
+)
+GATEWAY_OF_TARGET = Derived(
+    "`true`, on target process `false`", lambda _stack, values: str(values.get("target") != "process").lower()
+)
 MAJORITY = Derived("the majority of `sentinels`", _quorum_of)
 PORT = Whole(1024, 65535)
+
+
+def _next(user: str) -> Any:
+    return Field(default=SecretStr(""), description=f"Rotation: `{user}`'s next password, accepted before it is used.")
+
+
+def _previous(user: str) -> Any:
+    return Field(
+        default=SecretStr(""), description=f"Rotation: `{user}`'s last password, accepted until clients moved."
+    )
 
 
 class Settings(BaseModel):
@@ -60,7 +96,8 @@ class Settings(BaseModel):
     )
 
     target: Annotated[Target, OneOf(get_args(Target))] = Field(
-        description="Where the nodes run: `process` is servers on this machine, loopback only.", examples=["process"]
+        description="Where the nodes run: `process` is servers on this machine, loopback only; `docker` one engine.",
+        examples=["process"],
     )
     mode: Annotated[Mode, OneOf(get_args(Mode))] = Field(
         default="sentinel", description="`sentinel` for high availability; `standalone` is one node without Sentinels."
@@ -114,8 +151,52 @@ class Settings(BaseModel):
         default=2, description="Seconds of silence after which a replica no longer counts as in sync."
     )
     tls: Annotated[bool, Flag()] = Field(default=False, description="TLS on every connection, clients' included.")
+    certificate_days: Annotated[int, Whole(1, 825)] = Field(
+        default=90, description="Life of a node's certificate in days; `up` renews it when under a third is left."
+    )
+    ca_certificate: Annotated[str, Pem("CERTIFICATE")] = Field(
+        default="", description="Your own CA instead of the stack's: its root certificate. Needs `caKey`."
+    )
+    ca_key: Annotated[SecretStr, PrivateKey()] = Field(
+        default=SecretStr(""), description="The private key of `caCertificate`, a secret."
+    )
+    clients: Annotated[tuple[str, ...], Networks()] = Field(
+        default=(), description="Networks whose clients may reach the nodes and the gateway; none: nobody outside may."
+    )
+    monitoring: Annotated[tuple[str, ...], Networks()] = Field(
+        default=(), description="Networks that may read the exporters and the gateway's statistics."
+    )
+    gateway: Annotated[bool, Flag(), GATEWAY_OF_TARGET] = Field(
+        description="One address that follows the master, one balanced over in-sync replicas (HAProxy); see gateway.md."
+    )
+    gateway_port: Annotated[int, PORT] = Field(default=6379, description="The gateway's port that leads to the master.")
+    gateway_read_port: Annotated[int, PORT] = Field(
+        default=6380, description="The gateway's port that leads to the in-sync replicas."
+    )
+    gateway_stats_port: Annotated[int, PORT] = Field(
+        default=8404, description="The gateway's port for Prometheus (`/metrics`) and health checks (`/health`)."
+    )
     protect: Annotated[bool, Flag()] = Field(
         default=False, description="Pulumi refuses to delete the stack's resources until this is false again."
+    )
+    image: Annotated[str, PinnedImage()] = Field(
+        default="", description="Target docker: the image of every node, Redis 7+ or Valkey 8+, with sh and its CLI."
+    )
+    gateway_image: Annotated[str, PinnedImage()] = Field(
+        default="", description="Target docker: the gateway's image; `make images` builds images/gateway."
+    )
+    firewall: Annotated[bool, Flag(), FIREWALL_OF_TARGET] = Field(
+        description="Deny on the host whatever the topology, `clients` and `monitoring` do not allow."
+    )
+    firewall_image: Annotated[str, PinnedImage()] = Field(
+        default="", description="Target docker: an image with nft; `make images` builds images/firewall."
+    )
+    subnet: Annotated[str, Subnet(), SUBNET_OF_STACK] = Field(
+        description="Target docker: the stack's network. Containers of clients get addresses of its upper half.",
+        examples=["10.201.7.0/24"],
+    )
+    docker_host: Annotated[str, EngineAddress()] = Field(
+        default="", description="Target docker: the engine; empty for this machine's."
     )
     app_password: Annotated[SecretStr, Password()] = Field(description="Password of `app`, the application's user.")
     replica_password: Annotated[SecretStr, Password()] = Field(description="Password that replicas show the master.")
@@ -126,6 +207,29 @@ class Settings(BaseModel):
     operator_password: Annotated[SecretStr, Password()] = Field(
         description="Password of `operator`, who may hand over and repair."
     )
+
+    app_password_next: Annotated[SecretStr, SecondPassword()] = _next("app")
+    app_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("app")
+    replica_password_next: Annotated[SecretStr, SecondPassword()] = _next("replica")
+    replica_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("replica")
+    sentinel_password_next: Annotated[SecretStr, SecondPassword()] = _next("sentinel")
+    sentinel_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("sentinel")
+    monitor_password_next: Annotated[SecretStr, SecondPassword()] = _next("monitor")
+    monitor_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("monitor")
+    operator_password_next: Annotated[SecretStr, SecondPassword()] = _next("operator")
+    operator_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("operator")
+
+    @property
+    def accepted(self) -> dict[str, tuple[SecretStr, ...]]:
+        """Every password that each ACL user is let in with, the one in use first."""
+        return {
+            user: tuple(
+                secret
+                for suffix in ("password", "password_next", "password_previous")
+                if (secret := getattr(self, f"{user}_{suffix}")).get_secret_value()
+            )
+            for user in USERS
+        }
 
     @property
     def credentials(self) -> dict[str, SecretStr]:
@@ -141,10 +245,15 @@ def _option(field: str, info: FieldInfo) -> Option:
         key=to_camel(field),
         rule=rule,
         description=info.description or "",
-        default=None if info.is_required() else str(info.default).lower(),
+        default=None if info.is_required() else _spelled(info.default),
         derived=derived,
         example=str(info.examples[0]) if info.examples else None,
     )
+
+
+def _spelled(default: object) -> str:
+    """A default as the stack's file has it."""
+    return json.dumps(default) if isinstance(default, tuple) else str(default).lower()
 
 
 OPTIONS = tuple(_option(field, info) for field, info in Settings.model_fields.items())

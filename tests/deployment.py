@@ -10,20 +10,24 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from client.crosscheck import Observation, findings, observe
 from client.links import open_as
-from infra.node_config import render
+from infra import certificates
+from infra.node_config import NodeFiles, render
 from infra.program import operator_contract
 from infra.settings import parse
 from infra.targets import process_control
 from infra.targets.base import Deployment as Declared
-from infra.targets.process import ProcessTarget, node_properties, read_scripts
+from infra.targets.base import node_scripts
+from infra.targets.process import ProcessTarget, node_properties
 from infra.targets.process_provider import NodeProvider
 from infra.targets.servers import find_servers
-from infra.topology import plan
+from infra.tls import CA_FILE, CERTIFICATE_FILE, KEY_FILE
+from infra.topology import Node, plan
 
 T = TypeVar("T")
 
@@ -44,6 +48,14 @@ def await_that(condition: Callable[[], T], seconds: float, what: str) -> T:
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {seconds} s; last saw {last!r}")
         time.sleep(0.02)
+
+
+def never(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Watch for a bounded window; AssertionError as soon as `condition` holds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert not condition(), what
+        time.sleep(0.1)
 
 
 def free_ports(count: int) -> int:
@@ -71,12 +83,30 @@ class Deployment:
         self.topology = plan("test", self.settings, target.address)
         files = {node.name: render(node, self.topology, self.settings, PASSWORDS) for node in self.topology.nodes}
         self.contract = operator_contract(self.topology, self.settings, PASSWORDS)
+        self.authority = certificates.first_authority("test", None, certificates.utc_now())
+        if self.settings.tls:
+            home.mkdir(parents=True, exist_ok=True)
+            (home / CA_FILE).write_text(self.authority.trust)
+            self.contract = self.contract.model_copy(update={"tls_ca_file": home / CA_FILE})
+            files = {node.name: self._with_tls(node, files[node.name]) for node in self.topology.nodes}
         declared = Declared(self.topology, self.settings, files, self.contract)
-        servers, scripts = find_servers(), read_scripts()
+        servers, scripts = find_servers(), node_scripts()
         self.properties: Mapping[str, dict[str, Any]] = {
             node.name: node_properties(node, declared, self.folder(node.name), servers, scripts)
             for node in self.topology.nodes
         }
+
+    def _with_tls(self, node: Node, files: NodeFiles) -> NodeFiles:
+        issued = self.certificate(node)
+        tls = {CERTIFICATE_FILE: issued.certificate, KEY_FILE: issued.key, CA_FILE: self.authority.trust}
+        return NodeFiles(files.plain, files.secret | tls)
+
+    def certificate(
+        self, node: Node, authority: certificates.KeyPair | None = None, age_days: int = 0
+    ) -> certificates.KeyPair:
+        """A certificate of 90 days for this node, issued `age_days` ago; by the deployment's authority unless given."""
+        issued_at = certificates.utc_now() - timedelta(days=age_days)
+        return certificates.issue(authority or self.authority.signer, [node.endpoint.host, node.name], 90, issued_at)
 
     @property
     def data(self) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.setting_reader import Option
+from infra.setting_rules import Password
 from infra.settings import OPTIONS, USERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,24 @@ pulumi config set --secret appPassword --stack staging
 A password that is stored in the clear in the stack's file is refused. No message ever shows a password: only its
 length.
 
+## Certificates
+
+With `tls: true` each stack has a CA of its own, and every node a certificate of it, with the node's name and address.
+All of them live in the stack's state, their keys encrypted. `up` renews what has under a third of its life left and
+does nothing before that, so run it at least once in `certificateDays` / 3. Clients trust the file that
+`REDIS_TLS_CA_FILE` names.
+
+To bring a CA of your own (a root certificate and its key, EC, RSA or Ed25519, without a passphrase):
+
+```sh
+pulumi config set caCertificate --stack staging <ca.crt
+pulumi config set --secret caKey --stack staging <ca.key
+```
+
+On a running stack a change of CA takes three `up`s, so that every node trusts every other at each moment: the first
+makes all nodes trust the new CA as well, the second signs every certificate anew, the third drops the old CA. Give the
+clients the new `REDIS_TLS_CA_FILE` between the first and the second.
+
 ## What a mistake looks like
 
 ```text
@@ -82,7 +101,7 @@ length.
 
 def page() -> str:
     """docs/configuration.md, whole."""
-    secrets = [option for option in OPTIONS if option.secret]
+    secrets = [option for option in OPTIONS if isinstance(option.rule, Password)]
     return PAGE.format(
         settings=_table(("key", "type", "default", "accepts", "what it is"), map(_row, _plain())),
         users=", ".join(f"`{user}`" for user in USERS),
@@ -94,7 +113,9 @@ def page() -> str:
 
 def schema() -> str:
     """The `config` section of Pulumi.yaml: the options with a fixed default, as the engine takes them."""
-    return SCHEMA_MARK + "".join(_schema_entry(option) for option in OPTIONS if option.default is not None)
+    # A default of a secret would be one in the clear.
+    with_default = (option for option in OPTIONS if option.default is not None and not option.secret)
+    return SCHEMA_MARK + "".join(map(_schema_entry, with_default))
 
 
 def _schema_entry(option: Option) -> str:
@@ -112,7 +133,7 @@ def project_file(current: str) -> str:
 
 
 def _plain() -> Iterator[Option]:
-    return (option for option in OPTIONS if not option.secret)
+    return (option for option in OPTIONS if not isinstance(option.rule, Password))
 
 
 def _row(option: Option) -> tuple[str, ...]:
@@ -122,6 +143,8 @@ def _row(option: Option) -> tuple[str, ...]:
 def _default(option: Option) -> str:
     if option.derived:
         return option.derived.text
+    if option.default == "":
+        return "none"
     return "required" if option.default is None else f"`{option.default}`"
 
 

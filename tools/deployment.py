@@ -7,14 +7,15 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from tools import checkpoint
 from tools.engine import find_engine
 from tools.errors import ToolError
 from tools.locks import clear_dead_locks
-from tools.passwords import generate, missing_passwords
+from tools.passwords import NEXT_KEYS, PASSWORD_KEYS, PREVIOUS_KEYS, generate, missing_passwords
 from tools.paths import ROOT
 from tools.private_files import private_folder
 from tools.pulumi_cli import call
@@ -81,6 +82,63 @@ class Deployment:
             generate(keys, self._store)
             print(f"set: {', '.join(keys)}" if keys else "every password is set already")
 
+    def rotate(self) -> int:
+        """Replace every password while clients go on: let the next one in everywhere, then use it. Twice `up`.
+
+        The previous ones stay valid until `finish_rotation`. Killed anywhere, it goes on where it was.
+        """
+        with self._held("rotate"):
+            self._prepare()
+            if self._configured(PREVIOUS_KEYS) and not self._configured(NEXT_KEYS):
+                raise ToolError(
+                    f"the last rotation of stack '{self.stack.name}' still lets the previous passwords in; nothing was "
+                    f"changed\n  fix: make rotate-finish STACK={self.stack.name}, once every client has the new ones"
+                )
+            code = self._announce_next_passwords() or self._use_next_passwords()
+        if code == 0:
+            name = self.stack.name
+            print(f"both passwords of every user work now; move the clients (make -s env STACK={name}), then")
+            print(f"  make rotate-finish STACK={name}")
+        return code
+
+    def finish_rotation(self) -> int:
+        """Let the previous passwords in no longer."""
+        with self._held("rotate"):
+            self._prepare()
+            if self._configured(NEXT_KEYS):
+                raise ToolError(
+                    f"a rotation of stack '{self.stack.name}' is under way; nothing was changed\n"
+                    f"  fix: make rotate STACK={self.stack.name}, which goes on where it was"
+                )
+            if not self._configured(PREVIOUS_KEYS):
+                print("no previous password is let in: nothing to do")
+                return 0
+            # `rotate` may have been killed in its last `up`: some nodes may still show others the previous ones.
+            if code := self._apply():
+                return code
+            call(["config", "rm-all", *self._configured(PREVIOUS_KEYS)], self.environment)
+            return self._apply()
+
+    def _announce_next_passwords(self) -> int:
+        if self._configured(PREVIOUS_KEYS):
+            return 0  # an interrupted rotation was past this
+        generate([key for key in NEXT_KEYS if key not in self._configured(NEXT_KEYS)], self._store)
+        return self._apply()
+
+    def _use_next_passwords(self) -> int:
+        values = json.loads(call(["config", "--json", "--show-secrets"], self.environment))
+        for key, upcoming, previous in zip(PASSWORD_KEYS, NEXT_KEYS, PREVIOUS_KEYS, strict=True):
+            if upcoming in values:
+                # In this order an interruption loses no password; the last step makes the pair done.
+                if values[key]["value"] != values[upcoming]["value"]:
+                    self._store(previous, values[key]["value"])
+                    self._store(key, values[upcoming]["value"])
+                call(["config", "rm", upcoming], self.environment)
+        return self._apply()
+
+    def _configured(self, keys: Sequence[str]) -> list[str]:
+        return [key for key in keys if key in (read_config(self.stack.config).get("config") or {})]
+
     def output(self, name: str) -> dict[str, str]:
         """A stack output that is a mapping, secrets in the clear. Raises ToolError when the stack is not up."""
         absent = ToolError(f"stack '{self.stack.name}' is not up\n  fix: make up STACK={self.stack.name}")
@@ -123,12 +181,15 @@ class Deployment:
 
     def _init(self) -> None:
         arguments = ["stack", "init", "--no-select"]
-        if not self.stack.is_dev:
-            _tolerating("already exists", lambda: call(arguments, self.environment))
-            return
-        # `stack init` writes the salt beside the project file, whatever configuration file is named.
-        shutil.copyfile(ROOT / "Pulumi.yaml", self.stack.folder / "Pulumi.yaml")
-        call(arguments, self.environment, place=self.stack.folder)
+        folder = self.stack.config.parent
+        if folder != ROOT:
+            # `stack init` writes the salt beside the project file, whatever configuration file is named.
+            shutil.copyfile(ROOT / "Pulumi.yaml", folder / "Pulumi.yaml")
+        init = partial(call, arguments, self.environment, place=folder)
+        if self.stack.is_dev:
+            init()
+        else:
+            _tolerating("already exists", init)
 
     def _store(self, key: str, password: str) -> None:
         call(["config", "set", "--secret", key], self.environment, secret_input=password)

@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--stack", default="dev")
         if name == "operator-env":
             command.add_argument("--out", type=Path, required=True, help="file to write, mode 0600")
+        if name == "rotate":
+            command.add_argument("--finish", action="store_true", help="let the previous passwords in no longer")
         if name == "down":
             command.add_argument("--confirm", default="", help="the stack's name; needed for every stack but dev")
         if name in ("pulumi", "run"):
@@ -76,6 +78,11 @@ def _secrets(stack: Stack, _options: argparse.Namespace) -> None:
     Deployment(stack).set_secrets()
 
 
+def _rotate(stack: Stack, options: argparse.Namespace) -> int:
+    deployment = Deployment(stack)
+    return deployment.finish_rotation() if options.finish else deployment.rotate()
+
+
 def _pulumi(stack: Stack, options: argparse.Namespace) -> int:
     deployment = Deployment(stack)
     if stack.is_dev:
@@ -97,6 +104,7 @@ COMMANDS = {
     "env": (_env, "print the application's contract as KEY=VALUE lines"),
     "operator-env": (_operator_env, "write the operator's contract to a file"),
     "secrets": (_secrets, "generate the passwords that are missing"),
+    "rotate": (_rotate, "replace every password without an outage"),
     "pulumi": (_pulumi, "run any pulumi command with the right environment"),
     "run": (_run, "run a Python module with the operator's contract"),
 }

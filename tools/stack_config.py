@@ -9,7 +9,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 
 from tools.errors import ToolError
-from tools.passwords import PASSWORD_KEYS
+from tools.passwords import SECRET_KEYS
 from tools.private_files import replace
 
 SALT = "encryptionsalt"
@@ -31,11 +31,11 @@ def read_config(file: Path) -> dict[str, Any]:
 
 
 def merge(committed: Mapping[str, Any], copy: Mapping[str, Any]) -> dict[str, Any]:
-    """The committed settings as they are now, with the copy's salt and generated passwords kept.
+    """The committed settings as they are now, with the copy's salt and secrets kept.
 
     A setting removed from the committed file vanishes; a password that the committed file sets itself wins.
     """
-    kept = {key: value for key, value in (copy.get("config") or {}).items() if key in PASSWORD_KEYS}
+    kept = {key: value for key, value in (copy.get("config") or {}).items() if key in SECRET_KEYS}
     merged = {**committed, "config": {**kept, **(committed.get("config") or {})}}
     if SALT in copy:
         merged[SALT] = copy[SALT]

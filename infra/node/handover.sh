@@ -1,7 +1,9 @@
 #!/bin/sh
 # The fenced handover: moves the master to a replica without losing one acknowledged write.
 #
-#   handover.sh [NODE_ENV]     without NODE_ENV, the variables of node.env that are used here come from the environment
+#   handover.sh [NODE_ENV [to-this-node]]
+# Without NODE_ENV, the variables of node.env that are used here come from the environment. With it: from this node to
+# another, unless it is no master; with to-this-node: from another to this one, unless it is the master.
 #
 # 1. wait until a majority of Sentinels agrees, no failover runs and every replica is in sync
 # 2. CLIENT PAUSE WRITE on the master, wait until the replicas have everything it has
@@ -21,6 +23,8 @@ PREPARE_S=${HANDOVER_PREPARE_S:-20} # for step 1
 SETTLE_S=${HANDOVER_SETTLE_S:-20}   # for step 5
 FENCE_MS=$((DOWN_AFTER_MS * 45 / 100))
 fenced=""
+target=""
+if [ "${2:-}" = to-this-node ]; then target=$ME; fi
 
 give_up() {
     unfence
@@ -34,7 +38,12 @@ unfence() {
         fenced=""
     fi
 }
-trap unfence EXIT
+
+undo() {
+    unfence
+    if [ -n "$target" ]; then ask "$target" CONFIG SET replica-priority 100 >/dev/null || true; fi
+}
+trap undo EXIT
 trap 'exit 1' HUP INT TERM
 
 replicas_in() { # addresses of the attached replicas <INFO replication
@@ -65,6 +74,15 @@ eligible_replicas() { # how many replicas this Sentinel could promote
         END { print count + 0 }'
 }
 
+prefers_target() { # Sentinel promotes by priority first, the lowest before the others
+    ask "$1" SENTINEL REPLICAS "$MASTER_NAME" | awk -v at="$target" '
+        NR % 2 { key = $0; next }
+        key == "ip" { ip = $0 }
+        key == "port" { port = $0 }
+        key == "slave-priority" && ip ":" port == at && $0 == 1 { found = 1 }
+        END { exit !found }'
+}
+
 prepare() { # sets old, leader (the Sentinel that clients ask first) and replicas; on failure, reason
     answers=$(votes)
     old=$(echo "$answers" | majority)
@@ -80,6 +98,7 @@ prepare() { # sets old, leader (the Sentinel that clients ask first) and replica
     epoch=$(echo "$state" | field_of config-epoch)
     ask "$leader" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null || { reason="no quorum at $leader" && return 1; }
     if [ "$(eligible_replicas "$leader")" = 0 ]; then reason="$leader knows no replica to promote" && return 1; fi
+    if [ -n "$target" ] && ! prefers_target "$leader"; then reason="$leader does not prefer $target yet" && return 1; fi
     info=$(ask "$old" INFO replication) || { reason="$old does not answer" && return 1; }
     replicas=$(echo "$info" | replicas_in)
     if [ -z "$replicas" ]; then reason="no replica is attached to $old" && return 1; fi
@@ -105,7 +124,10 @@ settled() { # every Sentinel that answers names the new master, a majority does,
     if [ "$link" != up ]; then reason="the link of $old to $new is ${link:-not there}" && return 1; fi
 }
 
-if [ $# -gt 0 ] && [ "$(role_of "$ME")" != master ]; then
+if [ -n "$target" ]; then
+    if [ "$(role_of "$ME")" = master ]; then log "the master already" && exit 0; fi
+    ask "$ME" CONFIG SET replica-priority 1 >/dev/null || give_up "this node does not answer"
+elif [ $# -gt 0 ] && [ "$(role_of "$ME")" != master ]; then
     log "not the master: nothing to hand over"
     exit 0
 fi
@@ -116,7 +138,7 @@ until prepare; do
     [ -n "$answers" ] || give_up "no Sentinel answers at all"
     sleep 0.2
 done
-if [ $# -gt 0 ] && [ "$old" != "$ME" ]; then give_up "this node says role:master but the Sentinels name $old"; fi
+if [ $# -gt 0 ] && [ -z "$target" ] && [ "$old" != "$ME" ]; then give_up "this node says role:master but the Sentinels name $old"; fi
 
 fence_begun=$(now_ms)
 left() { echo $((FENCE_MS - ($(now_ms) - fence_begun))); }
@@ -155,6 +177,10 @@ until settled; do
 done
 new_epoch=$(ask "$leader" SENTINEL MASTER "$MASTER_NAME" | field_of config-epoch)
 echo "old=$old new=$new fenced_ms=$fenced_ms total_ms=$(($(now_ms) - begun)) epoch_before=$epoch epoch=$new_epoch"
+if [ -n "$target" ] && [ "$new" != "$target" ]; then
+    log "the master moved from $old to $new, not to $target"
+    exit 1
+fi
 if [ -n "$late" ]; then
     log "the master moved from $old to $new, but the fence had to be lifted before: writes in between may be lost"
     exit 1

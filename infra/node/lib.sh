@@ -4,7 +4,8 @@
 #
 # node.env (see infra/node_config.py) tells who this node is; its target adds where things are:
 #   CONF_DIR  rendered files, never written here     DATA_DIR  the data set, Sentinel's state
-#   RUN_DIR   this start's files: pid, final config   SERVER, CLI  the programs    CLI_FLAGS  TLS options, or empty
+#   RUN_DIR   this start's files: pid, final config   SERVER, CLI  the programs
+# With TLS=yes, CONF_DIR also has node.crt, node.key and ca.crt, and the CLI gets CLI_FLAGS.
 umask 077
 
 ASK_TIMEOUT_S=1 # a stopped or black-holed peer costs this much, no more
@@ -20,8 +21,11 @@ now_ms() { # a monotonic clock in ms (resolution 10), without starting a program
 load_node_env() {
     # shellcheck disable=SC1090
     . "$1"
+    SERVER=${SERVER:-$(command -v valkey-server || command -v redis-server)}
+    CLI=${CLI:-$(command -v valkey-cli || command -v redis-cli)}
     # shellcheck disable=SC2034
     ME="$NODE_HOST:$NODE_PORT"
+    if [ "$TLS" = yes ]; then CLI_FLAGS="--tls --cacert $CONF_DIR/ca.crt"; fi
     use_operator_password "$CONF_DIR/operator.password"
 }
 
@@ -66,3 +70,25 @@ majority() { # the vote that more than half of all declared Sentinels gave, or n
 }
 
 elected_master() { votes | majority; }
+
+sentinel_settings() { # the commands that give a running Sentinel what was declared since its own file was seeded
+    # shellcheck disable=SC2086
+    printf "SENTINEL SET $MASTER_NAME %s %s\n" $SENTINEL_OPTIONS
+    # Sentinel looks for new replicas, their priority and offset every 10 s: too seldom for a deployment that wants
+    # to survive a failure in its first seconds. And it asks the others about a dead master once a second.
+    echo "SENTINEL DEBUG info-period 1000 ask-period 250"
+    awk '$2 ~ /^auth-(user|pass)$/ { print "SENTINEL SET", $3, $2, $4 }
+         $2 ~ /^sentinel-(user|pass)$/ { print "SENTINEL CONFIG SET", $2, $3 }' "$CONF_DIR/sentinel.conf"
+}
+
+tls_paths() { # directives, a line each: where the server finds its certificate. Nothing without TLS.
+    if [ "$TLS" = yes ]; then
+        printf '%s\n' "tls-cert-file $CONF_DIR/node.crt" "tls-key-file $CONF_DIR/node.key" \
+            "tls-ca-cert-file $CONF_DIR/ca.crt"
+    fi
+}
+
+certificate_settings() { # the command that makes a running data node read its certificate files again: all or none
+    # A Sentinel has no such command (seen on 7.0.15): it must be restarted.
+    if [ "$TLS" = yes ] && [ "$NODE_KIND" = data ]; then echo "CONFIG SET $(tls_paths | paste -s -d ' ' -)"; fi
+}

@@ -2,6 +2,8 @@
 # Is this node well? probe.sh NODE_ENV live|ready
 #   live   the server answers; loading a data set or syncing is life, and never a reason for a restart
 #   ready  a master that the Sentinels name, or a replica in sync; a Sentinel that sees a quorum
+#   agreed ready, and it knows all declared peers (one that is no longer declared goes after this was asked)
+#   settled  ready, or it never belonged to a deployment yet, and so has nobody to wait for
 set -eu
 here=$(dirname "$0")
 # shellcheck source=infra/node/lib.sh
@@ -24,6 +26,41 @@ ready() {
         slave) [ "$(echo "$info" | info_field master_link_status)" = up ] ;;
         *) return 1 ;;
     esac
+}
+
+number_of() { # number_of FIELD <SENTINEL MASTER on one line
+    sed -n "s/.* $1 \([0-9]*\) .*/\1/p"
+}
+
+agreed() {
+    ready || return 1
+    if [ "$MODE" = standalone ]; then return; fi
+    # shellcheck disable=SC2086
+    replicas=$(($(set -- $DATA_NODES && echo $#) - 1))
+    if [ "$NODE_KIND" = sentinel ]; then
+        # shellcheck disable=SC2086
+        peers=$(($(set -- $SENTINELS && echo $#) - 1))
+        state=$(ask "$ME" SENTINEL MASTER "$MASTER_NAME" | paste -s -d ' ' -)
+        case " $state " in *" flags master "*) ;; *) return 1 ;; esac
+        [ "$(echo "$state" | number_of num-slaves)" -ge "$replicas" ] &&
+            [ "$(echo "$state" | number_of num-other-sentinels)" -ge "$peers" ]
+    elif [ "$(echo "$info" | info_field role)" = master ]; then
+        [ "$(echo "$info" | grep -c '^slave[0-9]*:.*state=online')" -ge "$replicas" ]
+    else
+        [ "$(echo "$info" | info_field master_host):$(echo "$info" | info_field master_port)" = "$(elected_master)" ]
+    fi
+}
+
+settled() {
+    if ready; then return; fi
+    if [ "$NODE_KIND" = sentinel ]; then
+        # A Sentinel that met peers once keeps them in its file.
+        live && ! grep -q '^sentinel known-sentinel ' "$DATA_DIR/sentinel.conf"
+    elif [ -z "$(votes)" ]; then
+        return # no Sentinel answers: whoever deploys starts them after the data nodes
+    else
+        [ ! -e "$RUN_DIR/server.pid" ] && [ ! -e "$DATA_DIR/dump.rdb" ] && [ ! -e "$DATA_DIR/appendonlydir" ]
+    fi
 }
 
 "$2"

@@ -16,6 +16,8 @@ UNSYNCED="$DATA_DIR/unsynced" # there: this replica was born empty and has never
 
 mkdir -p "$DATA_DIR" "$RUN_DIR"
 echo $$ >"$RUN_DIR/supervisor.pid"
+rm -f "$RUN_DIR/server.pid" # it stays when a server ends: there, and of no living process, means dead, not undecided
+cp "$CONF_DIR/users.acl" "$RUN_DIR/users.loaded"
 trap 'exit 0' TERM INT # as process 1 of a container a shell ignores what it has no trap for
 
 has_data() {
@@ -105,6 +107,7 @@ configure_data() {
         echo "include $CONF_DIR/auth.conf"
         echo "aclfile $CONF_DIR/users.acl"
         echo "dir $DATA_DIR"
+        tls_paths
         case $decision in replica*)
             at=${decision#replica }
             echo "replicaof ${at%:*} ${at##*:}"
@@ -143,14 +146,28 @@ known_master() { # for a Sentinel without a state of its own: what the others kn
 
 configure_sentinel() {
     config="$DATA_DIR/sentinel.conf"
-    if [ -s "$config" ]; then return; fi # Sentinel keeps its state there: never written over
+    if [ -s "$config" ]; then
+        listen_as_declared
+        return
+    fi
     master=$(known_master)
     log "first start of this Sentinel: watching $master"
     {
         echo "dir $DATA_DIR"
         echo "aclfile $CONF_DIR/users.acl"
+        tls_paths
         sed "s/@MASTER_HOST@/${master%:*}/; s/@MASTER_PORT@/${master##*:}/" "$CONF_DIR/sentinel.conf"
         echo "sentinel notification-script $MASTER_NAME $here/on-event.sh"
+    } >"$config.new"
+    mv "$config.new" "$config"
+}
+
+listen_as_declared() { # Sentinel keeps its state in its file; of that, only how it is reached is ours
+    transport='^(bind|port|tls-[a-z-]+) '
+    {
+        grep -E "$transport" "$CONF_DIR/sentinel.conf"
+        tls_paths
+        grep -vE "$transport" "$config"
     } >"$config.new"
     mv "$config.new" "$config"
 }
@@ -160,15 +177,7 @@ apply_sentinel_options() { # what was declared since its file was seeded, throug
         kill -0 "$1" 2>/dev/null || return 0
         sleep 0.05
     done
-    {
-        # shellcheck disable=SC2086
-        printf "SENTINEL SET $MASTER_NAME %s %s\n" $SENTINEL_OPTIONS
-        # Sentinel looks for new replicas, their priority and offset every 10 s: too seldom for a deployment that wants
-        # to survive a failure in its first seconds. And it asks the others about a dead master once a second.
-        echo "SENTINEL DEBUG info-period 1000 ask-period 250"
-        awk '$2 ~ /^auth-(user|pass)$/ { print "SENTINEL SET", $3, $2, $4 }
-             $2 ~ /^sentinel-(user|pass)$/ { print "SENTINEL CONFIG SET", $2, $3 }' "$CONF_DIR/sentinel.conf"
-    } | ask "$ME" | grep -v '^OK$' | while read -r line; do log "SENTINEL SET: $line"; done
+    sentinel_settings | ask "$ME" | grep -v '^OK$' | while read -r line; do log "SENTINEL SET: $line"; done
 }
 
 if [ "$NODE_KIND" = sentinel ]; then
@@ -194,7 +203,6 @@ while kill -0 "$server_pid" 2>/dev/null; do
     status=0
     wait "$server_pid" || status=$?
 done
-rm -f "$RUN_DIR/server.pid"
 if [ -n "$stopping" ]; then exit 0; fi
 log "the server ended by itself, status $status"
 exit 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import pulumi
@@ -11,7 +13,11 @@ import pulumi
 from infra.contract import Endpoint, OperatorContract
 from infra.node_config import NodeFiles
 from infra.settings import Settings
+from infra.tls import TlsFiles
 from infra.topology import Kind, Topology
+
+PROJECT = Path(__file__).resolve().parents[2]
+SCRIPTS = PROJECT / "infra" / "node"
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,27 @@ class Deployment:
     settings: Settings
     files: Mapping[str, NodeFiles] = field(repr=False)
     contract: OperatorContract
+    tls_files: TlsFiles = field(default_factory=dict, repr=False)
+
+    def secret_files(self, name: str) -> pulumi.Output[dict[str, str]]:
+        """The node's secret files, those for TLS included, as a secret."""
+        texts, tls = self.files[name].secret, self.tls_files.get(name)
+        return pulumi.Output.secret(texts) if tls is None else tls.apply(lambda more: texts | more)
+
+
+def stack_folder(stack: str) -> Path:
+    """The stack's folder on this machine: in $REDIS_STATE_DIR (default .state)/nodes."""
+    return Path(os.environ.get("REDIS_STATE_DIR") or PROJECT / ".state").resolve() / "nodes" / stack
+
+
+def node_scripts() -> dict[str, str]:
+    """The node scripts by name. Each node runs its own copy: a shell reads a running script piece by piece."""
+    return {path.name: path.read_text() for path in sorted(SCRIPTS.glob("*.sh"))}
+
+
+def gateway_program() -> Path:
+    """What decides inside the gateway: see docs/gateway.md."""
+    return SCRIPTS / "gateway.lua"
 
 
 class Target(Protocol):
@@ -29,6 +56,9 @@ class Target(Protocol):
 
     def address(self, kind: Kind, index: int) -> Endpoint:
         """Where node `index` of this kind listens: an address that no DNS has to resolve."""
+
+    def gateway(self) -> str | None:
+        """The gateway's address; None where there is none."""
 
     def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:
         """Register the resources of all nodes. Returns at once; the engine awaits them."""

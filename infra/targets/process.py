@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,13 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from infra.contract import Endpoint, render_env
+from infra.problems import ConfigurationError, Problem
 from infra.settings import Settings
-from infra.targets.base import Deployment
+from infra.targets.base import Deployment, node_scripts, stack_folder
 from infra.targets.process_provider import ConvergenceProvider, NodeProvider
-from infra.targets.servers import Servers, find_servers
+from infra.targets.servers import TLS_REMEDY, Servers, find_servers
 from infra.topology import Kind, Node
 
-PROJECT = Path(__file__).resolve().parents[2]
-SCRIPTS = PROJECT / "infra" / "node"
 LOOPBACK = "127.0.0.1"
 
 
@@ -42,35 +41,36 @@ class ProcessTarget:
     def address(self, kind: Kind, index: int) -> Endpoint:
         return Endpoint(LOOPBACK, self._ports[kind] + index)
 
+    def gateway(self) -> str | None:
+        return None
+
     def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:
         servers = find_servers()
-        scripts = read_scripts()
-        home = Path(os.environ.get("REDIS_STATE_DIR") or PROJECT / ".state").resolve()
+        if deployment.settings.tls and not servers.tls:
+            found = f"true, but {servers.server} ({servers.source}) is built without TLS"
+            problem = Problem("tls", found, "a server and a CLI with TLS", TLS_REMEDY)
+            raise ConfigurationError(deployment.topology.stack, [problem])
+        scripts = node_scripts()
+        home = stack_folder(deployment.topology.stack)
         previous: list[pulumi.Resource] = []
         everything = []
         # One at a time, and the first node, which is the likely master, after the replicas: an update then causes one
         # handover in the usual case. What depends on others is deleted before them: when all goes, the Sentinels go
         # first, and no data node hands over to one that is about to go too.
         for node in (*reversed(deployment.topology.data), *deployment.topology.sentinels):
-            folder = home / "nodes" / deployment.topology.stack / node.name
-            props = node_properties(node, deployment, folder, servers, scripts)
+            props = node_properties(node, deployment, home / node.name, servers, scripts)
             everything.append(props)
             opts = pulumi.ResourceOptions(parent=parent, depends_on=previous, protect=deployment.settings.protect)
-            previous = [_Node(node.name, _sealed(props), opts)]
+            previous = [_Node(node.name, props | {"secret_files": deployment.secret_files(node.name)}, opts)]
         _Convergence(
             "convergence",
             {
                 "contract": pulumi.Output.secret(deployment.contract.to_env()),
                 "folders": [props["folder"] for props in everything],
-                "digest": hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest(),
+                "digest": pulumi.Output.all(everything, *deployment.tls_files.values()).apply(_digest),
             },
             pulumi.ResourceOptions(parent=parent, depends_on=previous),
         )
-
-
-def read_scripts() -> dict[str, str]:
-    """The node scripts by name. Each node runs its own copy: a shell reads a running script piece by piece."""
-    return {path.name: path.read_text() for path in sorted(SCRIPTS.glob("*.sh"))}
 
 
 def node_properties(
@@ -84,12 +84,11 @@ def node_properties(
         "RUN_DIR": str(folder / "run"),
         "SERVER": str(servers.server),
         "CLI": str(servers.cli),
-        "CLI_FLAGS": "",
     }
     plain = dict(files.plain)
     plain["node.env"] += render_env(where)
     return {"folder": str(folder), "files": plain, "secret_files": files.secret, "scripts": scripts}
 
 
-def _sealed(props: dict[str, Any]) -> dict[str, Any]:
-    return props | {"secret_files": pulumi.Output.secret(props["secret_files"])}
+def _digest(of: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()

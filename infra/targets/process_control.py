@@ -92,9 +92,20 @@ def runs(folder: Path) -> bool:
     return _pid(folder, "server") is not None or not (folder / "run" / "server.pid").exists()
 
 
-def await_ready(folder: Path) -> None:
-    """Wait until the node serves in its role. Raises NodeError after START_TIMEOUT_S or when it ends before."""
-    probe = [folder / "bin" / "probe.sh", folder / "conf" / "node.env", Path("ready")]
+def execute(folder: Path, script: str, *arguments: str) -> None:
+    """Run one of the node's scripts. Raises NodeError with what it said when it fails."""
+    command = [str(folder / "bin" / script), str(folder / "conf" / "node.env"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), check=False)
+    if done.returncode:
+        raise NodeError(folder, f"{script} failed: {done.stderr.strip()}")
+
+
+def await_settled(folder: Path) -> None:
+    """Wait until the node serves in its role, or has nobody to wait for (probe.sh settled).
+
+    Raises NodeError after START_TIMEOUT_S or when it ends before.
+    """
+    probe = [folder / "bin" / "probe.sh", folder / "conf" / "node.env", Path("settled")]
 
     def ready_or_dead() -> bool:
         if not runs(folder):

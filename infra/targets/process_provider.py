@@ -12,6 +12,7 @@ from typing import Any
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from infra.targets import convergence, process_control
+from infra.targets.changes import becomes_standalone, changed_keys, needs_restart
 
 
 class NodeProvider(ResourceProvider):
@@ -28,13 +29,22 @@ class NodeProvider(ResourceProvider):
         return ReadResult(id_=id_ if process_control.runs(Path(id_)) else "", outs=props)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        return _diff(olds, news, replaces=["folder"])
+        changed = changed_keys(olds, news)
+        replaces = [key for key in changed if key == "folder"]
+        return DiffResult(changes=bool(changed), replaces=replaces, delete_before_replace=True)
 
-    def update(self, id_: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        process_control.stop(Path(id_))
-        self._write(news)
-        process_control.start(Path(id_))
-        process_control.await_ready(Path(id_))
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        folder = Path(id_)
+        if becomes_standalone(olds, news):
+            process_control.execute(folder, "handover.sh", "to-this-node")
+        if needs_restart(olds, news):
+            process_control.stop(folder)
+            self._write(news)
+        else:
+            self._write(news)
+            process_control.execute(folder, "apply.sh")
+        process_control.start(folder)
+        process_control.await_settled(folder)
         return UpdateResult(outs=news)
 
     def delete(self, id_: str, _props: dict[str, Any]) -> None:
@@ -56,7 +66,7 @@ class ConvergenceProvider(ResourceProvider):
         return ReadResult(id_=id_ if convergence.is_converged(props["contract"]) else "", outs=props)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        return _diff(olds, news, replaces=[])
+        return DiffResult(changes=bool(changed_keys(olds, news)))
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         self._converge(news)
@@ -65,12 +75,5 @@ class ConvergenceProvider(ResourceProvider):
     def _converge(self, props: dict[str, Any]) -> None:
         folders = [Path(folder) for folder in props["folders"]]
         convergence.converge(props["contract"], lambda: process_control.check_alive(folders))
-
-
-def _diff(olds: dict[str, Any], news: dict[str, Any], replaces: list[str]) -> DiffResult:
-    changed = [key for key in (olds | news).keys() - {"__provider"} if olds.get(key) != news.get(key)]
-    return DiffResult(
-        changes=bool(changed),
-        replaces=[key for key in changed if key in replaces],
-        delete_before_replace=True,
-    )
+        for folder in folders:
+            process_control.execute(folder, "apply.sh")  # what had to wait for the others

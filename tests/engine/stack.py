@@ -20,13 +20,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Stack:
-    """`make` on stack `dev`, with everything under `home`."""
+    """`make` on a stack, `dev` unless a subclass says otherwise, with everything under `home`."""
+
+    name = "dev"
 
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         self.state = home / "state"
-        self.nodes = self.state / "nodes" / "dev"
-        self.config = home / "Pulumi.dev.yaml"
+        self.nodes = self.state / "nodes" / self.name
+        self.config = home / f"Pulumi.{self.name}.yaml"
         first = free_ports(20)
         self.configure({"target": "process", "dataPort": str(first), "sentinelPort": str(first + 10)} | settings)
 
@@ -47,7 +49,7 @@ class Stack:
         """`make ARGUMENTS` in the background, in a process group of its own."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            ["make", "-s", *arguments],
+            ["make", "-s", *arguments, f"STACK={self.name}"],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -60,7 +62,7 @@ class Stack:
     def make(self, *arguments: str, fails: bool = False) -> str:
         """`make ARGUMENTS`; returns what it printed. AssertionError when its success is not as expected."""
         process = self.start(*arguments)
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=400)
         ended = process.returncode
         assert (ended != 0) == fails, f"make {shlex.join(arguments)} ended with {ended}:\n{output}"
         return output
@@ -72,7 +74,7 @@ class Stack:
 
     def contract(self) -> OperatorContract:
         target = self.home / "operator.env"
-        command = [sys.executable, "-m", "tools.stack", "operator-env", "--stack", "dev", "--out", str(target)]
+        command = [sys.executable, "-m", "tools.stack", "operator-env", "--stack", self.name, "--out", str(target)]
         subprocess.run(command, cwd=ROOT, env=self.environment, check=True)
         return read_operator_contract(target)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from tests.tools import fakes
 def _nothing_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("REDIS_SERVER_BINARY", raising=False)
     monkeypatch.delenv("REDIS_CLI_BINARY", raising=False)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin/none")
+    programs = tmp_path / "programs"  # what the made-up ones call; the machine may have a server beside them
+    programs.mkdir()
+    for name in ("sed", "sleep"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{programs}")
 
 
 def fake(folder: Path, name: str, version: str, *, sentinel: bool = True, tls: bool = False) -> None:

@@ -40,6 +40,8 @@ GOLDEN_NODES = {
     "data-0": ("data-0", {}),
     "sentinel-0": ("sentinel-0", {}),
     "standalone": ("data-0", {"mode": "standalone"}),
+    "data-0-tls": ("data-0", {"tls": "true"}),
+    "sentinel-0-tls": ("sentinel-0", {"tls": "true"}),
 }
 
 
@@ -119,6 +121,14 @@ def test_no_node_is_called_by_its_name() -> None:
         for text in (files.plain | files.secret).values():
             named = re.findall(r"^.*(?:localhost|(?:data|sentinel)-\d).*$", text, re.M)
             assert [line for line in named if line != f"NODE_NAME={node.name}"] == []
+
+
+@pytest.mark.parametrize(("name", "file"), [("data-0", "redis.conf"), ("sentinel-0", "sentinel.conf")])
+def test_with_tls_nothing_listens_in_the_clear(name: str, file: str) -> None:
+    plain = [line for line in files_of(name, tls="true")[file].splitlines() if re.match("(tls-)?port ", line)]
+    assert plain[0] == "port 0"
+    assert re.fullmatch(r"tls-port \d{4,5}", plain[1])
+    assert "tls-" not in files_of(name)[file]
 
 
 def test_sentinel_is_told_not_to_resolve_names_before_it_is_told_to_monitor() -> None:
@@ -219,7 +229,12 @@ def test_every_node_knows_all_declared_nodes() -> None:
     assert "SENTINELS=''" in files_of("data-0", mode="standalone")["node.env"].splitlines()
 
 
-def test_a_node_without_a_password_for_one_of_its_users_is_not_rendered() -> None:
+@pytest.mark.parametrize(
+    ("name", "user"),
+    [("data-0", "replica"), ("data-0", "operator"), ("sentinel-0", "sentinel"), ("sentinel-0", "operator")],
+)
+def test_a_node_without_a_password_that_it_shows_others_is_not_rendered(name: str, user: str) -> None:
     topology = planned()
-    with pytest.raises(KeyError, match="monitor"):
-        render(topology.data[0], topology, declared(), {key: PASSWORDS[key] for key in PASSWORDS if key != "monitor"})
+    node = next(node for node in topology.nodes if node.name == name)
+    with pytest.raises(KeyError, match=user):
+        render(node, topology, declared(), {key: PASSWORDS[key] for key in PASSWORDS if key != user})

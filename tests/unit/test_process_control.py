@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.targets import process_control
-from infra.targets.process_control import NodeError, await_ready, check_alive, remove, runs, start, stop, write_files
+from infra.targets.process_control import NodeError, await_settled, check_alive, remove, runs, start, stop, write_files
 from tests.deployment import await_that
 
 # Like the real one, it writes its pid before anything else.
@@ -244,15 +244,15 @@ def test_remove_stops_the_node_and_takes_its_folder(folder: Path) -> None:
 
 
 def test_waiting_for_a_node_ends_when_its_probe_succeeds(folder: Path) -> None:
-    start(installed(folder, probe='#!/bin/sh\n[ "$2" = ready ] && cat "${1%/conf/*}/is-ready" 2>/dev/null\n'))
+    start(installed(folder, probe='#!/bin/sh\n[ "$2" = settled ] && cat "${1%/conf/*}/is-ready" 2>/dev/null\n'))
     (folder / "is-ready").touch()
-    await_ready(folder)
+    await_settled(folder)
 
 
 def test_waiting_for_a_node_that_ended_fails_with_its_last_words(folder: Path) -> None:
     start(installed(folder, f"{BEGIN}seq 100\necho no majority >&2\nexit 1\n", probe="#!/bin/sh\nexit 1\n"))
     with pytest.raises(NodeError, match="data-0: ended while starting") as caught:
-        await_ready(folder)
+        await_settled(folder)
     assert str(caught.value).splitlines()[-2:] == ["100", "no majority"]
     assert "\n80\n" not in str(caught.value)
 
@@ -261,7 +261,7 @@ def test_waiting_for_a_node_that_is_never_ready_ends(folder: Path, monkeypatch: 
     monkeypatch.setattr(process_control, "START_TIMEOUT_S", 0.1)
     start(installed(folder, probe="#!/bin/sh\nexit 1\n"))
     with pytest.raises(NodeError, match="not ready within"):
-        await_ready(folder)
+        await_settled(folder)
 
 
 def test_the_first_node_that_does_not_run_is_named(folder: Path, tmp_path: Path) -> None:

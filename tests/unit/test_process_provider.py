@@ -14,7 +14,7 @@ from infra.targets.process_provider import ConvergenceProvider, NodeProvider
 FOLDER = "/nodes/dev/data-0"
 PROPS: dict[str, Any] = {
     "folder": FOLDER,
-    "files": {"redis.conf": "port 7380\n", "node.env": "NODE_NAME=data-0\n"},
+    "files": {"redis.conf": "port 7380\nmaxmemory 64mb\n", "node.env": "NODE_NAME=data-0\nMODE=sentinel\n"},
     "secret_files": {"users.acl": "user default off\n"},
     "scripts": {"start.sh": "#!/bin/sh\n"},
 }
@@ -25,10 +25,16 @@ CONTRACT: dict[str, Any] = {"contract": {"REDIS_HOST": "127.0.0.1"}, "folders": 
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the provider does to a node, in order; the node runs."""
     made: list[str] = []
-    for name in ("write_files", "start", "stop", "remove", "await_ready"):
+    for name in ("write_files", "start", "stop", "remove", "await_settled"):
         monkeypatch.setattr(process_control, name, lambda folder, *_, name=name: made.append(f"{name} {folder}"))
+    monkeypatch.setattr(process_control, "execute", lambda folder, *what: made.append(f"{' '.join(what)} {folder}"))
     monkeypatch.setattr(process_control, "runs", lambda _folder: True)
     return made
+
+
+def with_file(name: str, text: str, kind: str = "files") -> dict[str, Any]:
+    """The inputs with this file instead of theirs, or more."""
+    return PROPS | {kind: PROPS[kind] | {name: text}}
 
 
 def test_equal_inputs_are_no_change() -> None:
@@ -64,7 +70,7 @@ def test_an_input_that_an_older_version_did_not_have_is_a_change() -> None:
 @pytest.mark.parametrize("key", ["contract", "folders", "digest"])
 def test_convergence_is_looked_at_again_when_something_changed(key: str) -> None:
     found = ConvergenceProvider().diff("converged", CONTRACT, CONTRACT | {key: "another"})
-    assert (found.changes, found.replaces) == (True, [])
+    assert (found.changes, found.replaces or []) == (True, [])
     assert ConvergenceProvider().diff("converged", CONTRACT, CONTRACT).changes is False
 
 
@@ -74,11 +80,39 @@ def test_create_writes_the_files_and_starts(calls: list[str]) -> None:
     assert (created.id, created.outs) == (FOLDER, PROPS)
 
 
-def test_update_stops_before_it_writes_and_waits_until_the_node_is_ready(calls: list[str]) -> None:
-    """The next node's update must not begin while this one syncs."""
-    updated = NodeProvider().update(FOLDER, {}, PROPS)
-    assert calls == [f"{step} {FOLDER}" for step in ("stop", "write_files", "start", "await_ready")]
-    assert updated.outs == PROPS
+UPDATES: list[tuple[str, dict[str, Any], str]] = [
+    ("a setting", with_file("redis.conf", "port 7380\nmaxmemory 1gb\n"), "write_files, apply.sh, start"),
+    ("passwords", with_file("users.acl", "user default off nopass\n", "secret_files"), "write_files, apply.sh, start"),
+    ("another port", with_file("redis.conf", "port 7390\nmaxmemory 64mb\n"), "stop, write_files, start"),
+    ("the supervisor", with_file("start.sh", "#!/bin/sh\nexit\n", "scripts"), "stop, write_files, start"),
+    (
+        "the only node left",
+        with_file("node.env", "NODE_NAME=data-0\nMODE=standalone\n"),
+        "handover.sh to-this-node, write_files, apply.sh, start",
+    ),
+]
+
+
+@pytest.mark.parametrize(("news", "steps"), [row[1:] for row in UPDATES], ids=[row[0] for row in UPDATES])
+def test_update_restarts_only_for_what_is_read_at_the_start_and_waits_until_the_node_is_ready(
+    news: dict[str, Any], steps: str, calls: list[str]
+) -> None:
+    """A restart stops before it writes. The next node's update must not begin while this one syncs."""
+    updated = NodeProvider().update(FOLDER, PROPS, news)
+    assert calls == [f"{step} {FOLDER}" for step in (*steps.split(", "), "await_settled")]
+    assert updated.outs == news
+
+
+def test_a_node_that_cannot_become_the_master_is_left_as_it_is(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(_folder: Path, *_what: str) -> None:
+        raise process_control.NodeError(tmp_path, "handover.sh failed")
+
+    monkeypatch.setattr(process_control, "execute", refuse)
+    with pytest.raises(process_control.NodeError):
+        NodeProvider().update(FOLDER, PROPS, with_file("node.env", "NODE_NAME=data-0\nMODE=standalone\n"))
+    assert calls == []
 
 
 def test_delete_removes_the_folder(calls: list[str]) -> None:
@@ -111,19 +145,24 @@ def test_read_takes_disagreement_for_gone(agreed: bool, id_: str, monkeypatch: p
     assert (seen.id, seen.outs) == (id_, CONTRACT)
 
 
-def test_convergence_is_recorded_only_when_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(convergence, "converge", lambda contract, _check_alive: asked.append(contract))
-    assert ConvergenceProvider().create(CONTRACT).id == "converged"
-    assert ConvergenceProvider().update("converged", {}, CONTRACT).outs == CONTRACT
-    assert asked == [CONTRACT["contract"]] * 2
+def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had to wait for the others is applied in every node then, and not before."""
+    folders = [FOLDER, "/nodes/dev/sentinel-0"]
+    props = CONTRACT | {"folders": folders}
+    monkeypatch.setattr(convergence, "converge", lambda contract, _check_alive: calls.append(contract["REDIS_HOST"]))
+    once = ["127.0.0.1", *(f"apply.sh {folder}" for folder in folders)]
+    assert ConvergenceProvider().create(props).id == "converged"
+    assert calls == once
+    assert ConvergenceProvider().update("converged", {}, props).outs == props
+    assert calls == once * 2
 
     def never(_contract: Any, _check_alive: Any) -> None:
         raise TimeoutError("not converged")
 
     monkeypatch.setattr(convergence, "converge", never)
     with pytest.raises(TimeoutError):
-        ConvergenceProvider().create(CONTRACT)
+        ConvergenceProvider().create(props)
+    assert calls == once * 2
 
 
 def test_convergence_does_not_wait_for_a_node_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

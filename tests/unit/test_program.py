@@ -7,104 +7,27 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pulumi
 import pytest
-from google.protobuf import json_format  # type: ignore[import-untyped]  # comes with pulumi, without types
-from pulumi.runtime import mocks
-from pulumi.runtime.stack import wait_for_rpcs
 
 from infra import program
 from infra.contract import Contract, OperatorContract
 from infra.problems import ConfigurationError, Problem
 from infra.settings import Settings
-from infra.targets.base import Target
-from infra.targets.process import SCRIPTS
+from infra.targets.base import SCRIPTS, Target
 from infra.targets.servers import NoServerFound, Servers
 from infra.topology import Kind
+from tests.unit.mocked_engine import Engine, is_secret, run
 from tests.unit.samples import MARKER, PASSWORDS, declared, digest_of
 
 COMPONENT = "redis-sentinel:index:RedisSentinel"
 NODE = "pulumi-python:dynamic/process:Node"
 CONVERGENCE = "pulumi-python:dynamic/process:Convergence"
-# How the engine's protocol marks a secret value.
-SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 SERVERS = Servers(Path("/x/valkey-server"), Path("/x/valkey-cli"), "9.1.2", "valkey", False, "tests")
-
-
-@dataclass(frozen=True)
-class Registered:
-    """One RegisterResource request, as the engine gets it."""
-
-    type: str
-    name: str
-    parent: str
-    protect: bool
-    depends_on: frozenset[str]
-    properties: dict[str, Any]
-    provider: str
-    """A dynamic resource's code, pickled and base64; empty for others."""
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """The properties without those that are secrets."""
-        return {key: value for key, value in self.properties.items() if not is_secret(value)}
-
-
-class Engine(mocks.MockMonitor):
-    """Keeps every request. Resources go by their names, which are unique in this program."""
-
-    def __init__(self) -> None:
-        super().__init__(_Echo())
-        self.registered: list[Registered] = []
-        self.outputs: dict[str, dict[str, Any]] = {}
-
-    def RegisterResource(self, request: Any) -> Any:
-        properties = json_format.MessageToDict(request.object)
-        provider = properties.pop("__provider", {"value": ""})
-        assert is_secret(provider) or not provider["value"]
-        registered = Registered(
-            type=request.type,
-            name=request.name,
-            parent=_name(request.parent),
-            protect=request.protect,
-            depends_on=frozenset(map(_name, request.dependencies)),
-            properties=properties,
-            provider=provider["value"],
-        )
-        if request.type != "pulumi:pulumi:Stack":
-            self.registered.append(registered)
-        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
-
-    def RegisterResourceOutputs(self, request: Any) -> Any:
-        self.outputs[_name(request.urn)] = json_format.MessageToDict(request.outputs)
-        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
-
-    def of_type(self, type_: str) -> list[Registered]:
-        return [each for each in self.registered if each.type == type_]
-
-
-class _Echo(mocks.Mocks):
-    """Every resource is made as asked."""
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        return f"{args.name}-id", args.inputs
-
-    def call(self, args: mocks.MockCallArgs) -> Any:
-        raise AssertionError(f"the program calls no provider function, but {args.token}")
-
-
-def _name(urn: str) -> str:
-    return urn.rpartition("::")[2]
-
-
-def is_secret(value: Any) -> bool:
-    return isinstance(value, dict) and value.get(SIGNATURE) == SECRET
 
 
 @pytest.fixture(autouse=True)
@@ -117,19 +40,6 @@ def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def registered(**overrides: str) -> Engine:
     """What the component registers for stack dev with these settings, after every registration has landed."""
     return run(lambda: program.RedisSentinel("redis-dev", "dev", declared(**overrides)))
-
-
-def run(body: Callable[[], object]) -> Engine:
-    engine = Engine()
-
-    async def in_a_loop() -> None:
-        mocks.set_mocks(_Echo(), project="redis-sentinel", stack="dev", monitor=engine)
-        body()
-        await wait_for_rpcs()
-
-    # A task has a context of its own, so what set_mocks does ends with it.
-    asyncio.run(in_a_loop())
-    return engine
 
 
 # settings, names of the nodes in the order in which they are made
@@ -302,3 +212,12 @@ def test_what_cannot_be_made_ends_the_program_with_one_message(
     with pytest.raises(SystemExit):
         program.main()
     assert told == [str(error)]
+
+
+def test_tls_on_a_server_without_it_is_one_problem_with_a_remedy() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        registered(tls="true")
+    (problem,) = refused.value.problems
+    assert problem.key == "tls"
+    assert "/x/valkey-server (tests) is built without TLS" in problem.found
+    assert "REDIS_SERVER_BINARY" in problem.remedy

@@ -11,15 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 import infra.settings
 from infra.problems import ConfigurationError, Problem
 from infra.settings import OPTIONS, USERS, Settings, load, parse, stop
 
 MARKER = "MaRkEr-5f0c2"
+PEM = "-----BEGIN CERTIFICATE-----\nTWFSa0VS\n-----END CERTIFICATE-----\n"
+KEY_PEM = PEM.replace("CERTIFICATE", "EC PRIVATE KEY")
 SECRETS = {f"{user}Password": f"{MARKER}-{user}-Zx8" for user in USERS}
 GOOD = {"target": "process", **SECRETS}
+PINNED = f"sha256:{'0123456789abcdef' * 4}"
+DOCKER = {
+    "target": "docker",
+    "image": f"redis@{PINNED}",
+    "gatewayImage": PINNED,
+    "firewallImage": PINNED,
+}
+
+
+def on_docker(changes: dict[str, str | None]) -> dict[str, str | None]:
+    """The changes that make the good configuration one of the docker target, with `changes` made to that."""
+    return {**DOCKER, **changes}
 
 
 def problems_of(
@@ -37,7 +51,7 @@ def problems_of(
 # what is changed, the key blamed, what was found, a part of what is expected, a part of the remedy
 BAD: list[tuple[dict[str, str | None], str, str, str, str]] = [
     ({"target": None}, "target", "nothing", "process", "pulumi config set target process --stack staging"),
-    ({"target": "docker"}, "target", "'docker'", "process", "config set target process"),
+    ({"target": "podman"}, "target", "'podman'", "one of process, docker", "config set target process"),
     ({"target": "Process"}, "target", "'Process'", "process", "config set target process"),
     ({"mode": "cluster"}, "mode", "'cluster'", "one of sentinel, standalone", "config set mode sentinel"),
     ({"mode": "Standalone"}, "mode", "'Standalone'", "one of", "config set mode standalone"),
@@ -89,12 +103,59 @@ BAD: list[tuple[dict[str, str | None], str, str, str, str]] = [
     ({"minReplicasMaxLag": "61"}, "minReplicasMaxLag", "'61'", "from 1 to 60", "minReplicasMaxLag 60"),
     ({"tls": "yes"}, "tls", "'yes'", "true or false", "config set tls false"),
     ({"tls": "True"}, "tls", "'True'", "true or false", "config set tls true"),
+    ({"clients": "10.0.0.0/8"}, "clients", "'10.0.0.0/8'", "a list of IPv4 networks", "config set clients '[]'"),
+    ({"clients": "[1]"}, "clients", "'[1]'", "a list of IPv4 networks", "config set clients '[]'"),
+    ({"clients": '["10.0.0.1/8"]'}, "clients", """'["10.0.0.1/8"]'""", "write 10.0.0.0/8", """'["10.0.0.0/8"]'"""),
+    ({"clients": '["10.0.0.5"]'}, "clients", """'["10.0.0.5"]'""", "write 10.0.0.5/32", """'["10.0.0.5/32"]'"""),
+    ({"clients": '["10.0.0.0/33"]'}, "clients", """'["10.0.0.0/33"]'""", "'10.0.0.0/33' is none", "clients '[]'"),
+    ({"monitoring": '["fd00::/8"]'}, "monitoring", """'["fd00::/8"]'""", "no IPv6 address", "monitoring '[]'"),
     ({"protect": ""}, "protect", "''", "true or false", "config set protect false"),
+    ({"gateway": "true"}, "gateway", "'True'", "the process target runs no gateway", "config set gateway false"),
+    ({"gatewayReadPort": "6379"}, "gatewayReadPort", "'6379'", "not use for something else", "ReadPort 1024"),
+    ({"gatewayPort": "8404"}, "gatewayStatsPort", "the default '8404'", "not use for something", "StatsPort 1024"),
+    (on_docker({"image": ""}), "image", "''", "an image, since target is docker", "set image 'redis@sha256:<digest>'"),
+    (on_docker({"image": None}), "image", "the default ''", "an image, since target is docker", "config set image"),
+    (on_docker({"image": "redis:7.2"}), "image", "'redis:7.2'", "name@sha256:<digest>", "config set image"),
+    (on_docker({"image": PINNED[:-1]}), "image", f"'{PINNED[:60]}...'", "sha256:<id>", "config set image"),
+    (on_docker({"image": PINNED.upper()}), "image", f"'{PINNED.upper()[:60]}...'", "sha256:<id>", "config set image"),
+    (on_docker({"image": f"re dis@{PINNED}"}), "image", f"'re dis@{PINNED[:53]}...'", "sha256:<id>", "set image"),
+    (
+        on_docker({"gatewayImage": None}),
+        "gatewayImage",
+        "the default ''",
+        "`make images` builds one",
+        "set gatewayImage",
+    ),
+    (
+        on_docker({"firewallImage": None}),
+        "firewallImage",
+        "the default ''",
+        "`make images` builds",
+        "set firewallImage",
+    ),
+    (on_docker({"gatewayImage": "haproxy:2.6"}), "gatewayImage", "'haproxy:2.6'", "name@sha256:", "set gatewayImage"),
+    (on_docker({"firewall": "on"}), "firewall", "'on'", "true or false", "config set firewall true"),
+    ({"subnet": "8.8.8.0/24"}, "subnet", "'8.8.8.0/24'", "a private IPv4 network", "set subnet 10.201.37.0/24"),
+    ({"subnet": "10.1.2.3/24"}, "subnet", "'10.1.2.3/24'", "without host bits", "set subnet 10.201.37.0/24"),
+    ({"subnet": "10.1.2.0/25"}, "subnet", "'10.1.2.0/25'", "of /16 to /24", "set subnet 10.201.37.0/24"),
+    ({"subnet": "10.0.0.0/15"}, "subnet", "'10.0.0.0/15'", "of /16 to /24", "set subnet 10.201.37.0/24"),
+    ({"subnet": "10.1.2.0"}, "subnet", "'10.1.2.0'", "of /16 to /24", "set subnet 10.201.37.0/24"),
+    ({"subnet": "fd00::/64"}, "subnet", "'fd00::/64'", "IPv4", "set subnet 10.201.37.0/24"),
+    ({"subnet": "10.1.2.0/255.255.255.0"}, "subnet", "'10.1.2.0/255.255.255.0'", "of /16 to /24", "set subnet 10."),
+    ({"dockerHost": "staging"}, "dockerHost", "'staging'", "ssh://user@host or tcp://", "config set dockerHost"),
+    ({"dockerHost": "http://h:2375"}, "dockerHost", "'http://h:2375'", "tcp://host:port", "config set dockerHost"),
+    ({"dockerHost": "ssh://h;reboot"}, "dockerHost", "'ssh://h;reboot'", "ssh://user@host", "config set dockerHost"),
+    ({"dockerHost": "tcp://h:1\n"}, "dockerHost", r"'tcp://h:1\n'", "tcp://host:port", "set dockerHost tcp://h:1"),
     ({"qourum": "2"}, "qourum", "an unknown key", "did you mean quorum?", "rm qourum --stack staging"),
     ({"master_name": "m"}, "master_name", "an unknown key", "did you mean masterName?", "set masterName ..."),
     ({"TLS": "true"}, "TLS", "an unknown key", "did you mean tls?", "config rm TLS"),
     ({"zzzz": "2"}, "zzzz", "an unknown key", "one of target, mode", "config rm zzzz"),
-    ({"a key": "2"}, "'a key'", "an unknown key", "one of", "config rm 'a key'"),
+    ({"q z": "2"}, "'q z'", "an unknown key", "one of", "config rm 'q z'"),
+    ({"certificateDays": "0"}, "certificateDays", "'0'", "from 1 to 825", "certificateDays 1"),
+    ({"caCertificate": "x"}, "caCertificate", "a text of 1 characters", "certificate in PEM", "--stack staging <FILE"),
+    ({"caCertificate": PEM}, "caCertificate", "a text of 63 characters", "certificate in PEM", "set caCertificate"),
+    ({"caKey": MARKER}, "caKey", "a text of 12 characters", "private key in PEM", "--secret caKey --stack staging <"),
+    ({"caKey": KEY_PEM}, "caCertificate", "nothing", "belongs to `caKey`", "set caCertificate --stack staging <FILE"),
     ({"appPasword": MARKER}, "appPasword", "an unknown key", "did you mean appPassword?", "make secrets"),
     ({"appPassword": None}, "appPassword", "nothing", "an encrypted password", "make secrets STACK=staging"),
     ({"appPassword": ""}, "appPassword", "a secret of 0 characters", "16 to 128", "--secret appPassword"),
@@ -119,6 +180,28 @@ BAD: list[tuple[dict[str, str | None], str, str, str, str]] = [
         "the same secret as appPassword",
         "of its own",
         "pulumi config set --secret operatorPassword --stack staging",
+    ),
+    ({"appPasswordNext": MARKER}, "appPasswordNext", "a secret of 12 characters", "16 to 128", "set --secret"),
+    (
+        {"appPasswordNext": SECRETS["appPassword"]},
+        "appPasswordNext",
+        "the same secret as appPassword",
+        "of its own",
+        "pulumi config set --secret appPasswordNext --stack staging",
+    ),
+    (
+        {"appPasswordNext": SECRETS["replicaPassword"]},
+        "appPasswordNext",
+        "the same secret as replicaPassword",
+        "of its own",
+        "set --secret appPasswordNext",
+    ),
+    (
+        {"monitorPasswordPrevious": SECRETS["monitorPassword"]},
+        "monitorPasswordPrevious",
+        "the same secret as monitorPassword",
+        "of its own",
+        "set --secret monitorPasswordPrevious",
     ),
 ]
 
@@ -170,8 +253,59 @@ def test_the_least_configuration_gets_the_defaults() -> None:
         "min_replicas_to_write": 1,
         "min_replicas_max_lag": 2,
         "tls": False,
+        "certificate_days": 90,
+        "ca_certificate": "",
+        "ca_key": SecretStr(""),
+        "gateway": False,
+        "gateway_port": 6379,
+        "gateway_read_port": 6380,
+        "gateway_stats_port": 8404,
+        "clients": (),
+        "monitoring": (),
         "protect": False,
+        "image": "",
+        "gateway_image": "",
+        "firewall": False,
+        "firewall_image": "",
+        "subnet": "10.201.37.0/24",
+        "docker_host": "",
+        **{f"{user}_password_{which}": SecretStr("") for user in USERS for which in ("next", "previous")},
     }
+
+
+def test_the_docker_target_has_gateway_and_firewall_unless_told_otherwise() -> None:
+    on = parse("staging", GOOD | DOCKER)
+    assert (on.gateway, on.firewall) == (True, True)
+    off = parse("staging", GOOD | {"target": "docker", "image": PINNED, "gateway": "false", "firewall": "false"})
+    assert (off.gateway, off.firewall, off.gateway_image, off.firewall_image) == (False, False, "", "")
+
+
+def test_each_stack_gets_a_network_of_its_own() -> None:
+    subnets = {parse(stack, GOOD).subnet for stack in ("dev", "staging", "canary", "prod")}
+    assert len(subnets) == 4
+
+
+@pytest.mark.parametrize(
+    "host", ["", "unix:///run/user/1000/docker.sock", "ssh://ops@10.0.0.7:2222", "tcp://[fd00::1]:2376"]
+)
+def test_where_an_engine_may_listen(host: str) -> None:
+    assert parse("staging", GOOD | {"dockerHost": host}).docker_host == host
+
+
+def test_a_user_is_let_in_with_every_password_of_a_rotation_the_one_in_use_first() -> None:
+    upcoming, previous = f"{MARKER}-next-Zx8", f"{MARKER}-previous-Zx8"
+    settings = parse("prod", GOOD | {"appPasswordNext": upcoming, "appPasswordPrevious": previous})
+    accepted = {user: [secret.get_secret_value() for secret in each] for user, each in settings.accepted.items()}
+    assert accepted == {
+        user: [SECRETS[f"{user}Password"], *([upcoming, previous] if user == "app" else [])] for user in USERS
+    }
+    assert MARKER not in f"{settings!r} {settings.accepted!r}"
+
+
+def test_a_next_password_stored_in_the_clear_is_refused() -> None:
+    (problem,) = problems_of({"appPasswordNext": f"{MARKER}-next-Zx8"}, secret_keys=frozenset(SECRETS))
+    assert (problem.key, problem.found) == ("appPasswordNext", "a secret of 21 characters, stored in the clear")
+    assert MARKER not in str(problem)
 
 
 def test_every_value_can_be_set() -> None:
@@ -193,6 +327,8 @@ def test_every_value_can_be_set() -> None:
         "minReplicasMaxLag": "60",
         "tls": "true",
         "protect": "true",
+        "subnet": "172.16.0.0/16",
+        "dockerHost": "ssh://ops@docker.example.org",
     }
     settings = parse("prod", GOOD | changes)
     by_key = {option.key: str(getattr(settings, option.field)) for option in OPTIONS}

@@ -1,0 +1,52 @@
+#!/bin/sh
+# Makes a running node use its files as they are now, without a restart: apply.sh NODE_ENV
+# Users and passwords by ACL LOAD, everything else by CONFIG SET or SENTINEL SET. Exit 1: something was refused.
+set -eu
+here=$(dirname "$0")
+# shellcheck source=infra/node/lib.sh
+. "$here/lib.sh"
+load_node_env "$1"
+
+# A node that is not up reads its files when it starts.
+ask "$ME" PING >/dev/null || exit 0
+
+settings() { # CONFIG SET lines from redis.conf and auth.conf
+    awk '$1 !~ /^(bind|port|tls-port|daemonize|)$/ {
+        value = substr($0, length($1) + 2)
+        if (value !~ /^"/) value = "\"" value "\""
+        print "CONFIG SET", $1, value
+    }' "$CONF_DIR/redis.conf" "$CONF_DIR/auth.conf" | without_a_fence_too_early
+}
+
+# A standalone node that becomes a master with replicas must not refuse writes until they have come.
+without_a_fence_too_early() {
+    attached=$(ask "$ME" INFO replication | info_field connected_slaves)
+    wanted=$(sed -n 's/^min-replicas-to-write //p' "$CONF_DIR/redis.conf")
+    if [ "$(role_of "$ME")" = master ] && [ "${attached:-0}" -lt "${wanted:-0}" ]; then
+        log "min-replicas-to-write waits: $attached replicas attached, $wanted wanted"
+        grep -v 'CONFIG SET min-replicas-to-write '
+    else
+        cat
+    fi
+}
+
+# Only when it must be: before 7.2 an ACL LOAD closes the connections of every user.
+users() {
+    if ! cmp -s "$CONF_DIR/users.acl" "$RUN_DIR/users.loaded"; then
+        echo "ACL LOAD"
+        cp "$CONF_DIR/users.acl" "$RUN_DIR/users.new"
+        mv "$RUN_DIR/users.new" "$RUN_DIR/users.loaded"
+    fi
+}
+
+{
+    users
+    if [ "$NODE_KIND" = sentinel ]; then sentinel_settings; else settings && certificate_settings; fi
+} | ask "$ME" | grep -v '^OK$' | {
+    refused=0
+    while read -r line; do
+        [ -z "$line" ] || { log "refused: $line" && refused=1; }
+    done
+    exit "$refused"
+}
+log "applied"

@@ -1,0 +1,50 @@
+"""PURE  What a change of a node's inputs means: nothing, a change of the running node, or its restart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+# Lines of a node's plain files that a server or its supervisor reads at its start only. A change of any other line,
+# of a password or of a certificate is taken over by the running node (infra/node/apply.sh).
+START_ONLY = ("bind ", "port ", "tls-port ", "daemonize ", "NODE_", "CLI", "SERVER", "TLS=")
+
+
+def changed_keys(olds: dict[str, Any], news: dict[str, Any], ignored: Collection[str] = ()) -> list[str]:
+    """The inputs that differ. The engine's own bookkeeping is none."""
+    keys = (olds | news).keys() - {"__provider", *ignored}
+    return [key for key in sorted(keys) if olds.get(key) != news.get(key)]
+
+
+def needs_restart(olds: dict[str, Any], news: dict[str, Any]) -> bool:
+    """Whether a running node must start again to take over `news`. Its scripts are the program that supervises it."""
+    return (
+        olds["scripts"] != news["scripts"]
+        or _start_lines(olds) != _start_lines(news)
+        or (_is_sentinel(news) and _certificates(olds) != _certificates(news))
+    )
+
+
+def mode(props: dict[str, Any]) -> str:
+    """`sentinel` or `standalone`, as the node's files say."""
+    lines: list[str] = props["files"]["node.env"].splitlines()
+    return next(line.partition("=")[2] for line in lines if line.startswith("MODE="))
+
+
+def becomes_standalone(olds: dict[str, Any], news: dict[str, Any]) -> bool:
+    """Whether this node will be the only one left: then it must be the master before."""
+    return mode(olds) == "sentinel" and mode(news) == "standalone"
+
+
+def _is_sentinel(props: dict[str, Any]) -> bool:
+    return "sentinel.conf" in props["secret_files"]
+
+
+def _certificates(props: dict[str, Any]) -> list[str | None]:
+    """A data node loads new ones by CONFIG SET; a Sentinel has no such command (seen on 7.0.15)."""
+    return [props["secret_files"].get(name) for name in ("node.crt", "node.key", "ca.crt")]
+
+
+def _start_lines(props: dict[str, Any]) -> set[str]:
+    lines = "\n".join(props["files"].values()).splitlines()
+    return {line for line in lines if line.startswith(START_ONLY)}

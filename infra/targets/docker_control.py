@@ -1,0 +1,142 @@
+"""One node as a container: its files in a volume, commands inside it, waiting for it. Through the engine's API.
+
+Works wherever pulumi-docker does: a local engine, ssh:// or tcp:// (TLS by the usual DOCKER_* variables).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+
+# Inside a container. The files' volume is mounted read-only there.
+FILES, DATA, RUN = "/node/files", "/node/data", "/node/run"
+CONF, BIN = f"{FILES}/conf", f"{FILES}/bin"
+NODE_ENV = f"{CONF}/node.env"
+
+# The user `redis` of the official images. Names differ between images, so it is given by number.
+UID = 999
+
+# The handover (10 s to prepare, 20 s to settle) and the server's own end (15 s) fit in.
+STOP_TIMEOUT_S = 60
+READY_TIMEOUT_S = 120.0
+
+
+class NodeError(Exception):
+    """A node that does not do what it should, with the last lines of its log."""
+
+
+@contextmanager
+def engine(host: str) -> Iterator[Any]:
+    """A connection to the engine at `host`, or where the environment says when that is empty."""
+    # An ssh client is started for ssh:// alone.
+    client = docker.from_env(environment=_environment(host), use_ssh_client=True)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _environment(host: str) -> dict[str, str] | None:
+    """The environment with `host` as its engine. Its TLS is for tcp:// alone: with others it is an error."""
+    if not host:
+        return None
+    tls = () if host.startswith("tcp://") else ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+    return {name: value for name, value in os.environ.items() if name not in tls} | {"DOCKER_HOST": host}
+
+
+def write_files(client: Any, image: str, volumes: Mapping[str, str], files: Mapping[str, str]) -> None:
+    """Put a node's files into its volume, owned by the node's user: 0400, scripts 0500. Replaces each as a whole.
+
+    `volumes`: mount point -> volume. Needs no running container: one is created, never started, and removed.
+    """
+    mounts = {volume: {"bind": path, "mode": "rw"} for path, volume in volumes.items()}
+    helper = client.containers.create(image, entrypoint=["/bin/true"], volumes=mounts, network_mode="none")
+    try:
+        helper.put_archive("/", _archive(files, folders=[*volumes, CONF, BIN]))
+    finally:
+        helper.remove(force=True)
+
+
+def _archive(files: Mapping[str, str], folders: list[str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in folders:
+            folder = tarfile.TarInfo(name.lstrip("/"))
+            folder.type, folder.mode, folder.uid, folder.gid = tarfile.DIRTYPE, 0o700, UID, UID
+            archive.addfile(folder)
+        for name, text in files.items():
+            data = text.encode()
+            entry = tarfile.TarInfo(name.lstrip("/"))
+            entry.size, entry.uid, entry.gid, entry.mtime = len(data), UID, UID, int(time.time())
+            entry.mode = 0o500 if name.endswith(".sh") else 0o400
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def running(client: Any, name: str) -> Any | None:
+    """The container if it runs."""
+    with suppress(NotFound):
+        container = client.containers.get(name)
+        return container if container.status == "running" else None
+    return None
+
+
+def execute(container: Any, script: str, *arguments: str) -> tuple[int, str]:
+    """Run one of the node scripts inside; its exit code and what it printed (no secrets: they never print any)."""
+    try:
+        done = container.exec_run(["/bin/sh", f"{BIN}/{script}", NODE_ENV, *arguments])
+    except APIError as error:
+        return 255, str(error.explanation)
+    return int(done.exit_code), done.output.decode(errors="replace")
+
+
+def restart(client: Any, name: str) -> None:
+    """The planned way: a master hands over first, for the container's process 1 is start.sh."""
+    client.containers.get(name).restart(timeout=STOP_TIMEOUT_S)
+
+
+def start(client: Any, name: str) -> None:
+    """Start a container that ended. Nothing when it runs."""
+    container = client.containers.get(name)
+    if container.status != "running":
+        container.start()
+
+
+def await_probe(client: Any, name: str, probe: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+    """Wait until the container runs and, but for `runs`, `probe.sh PROBE` succeeds in it.
+
+    Raises NodeError after `timeout_s`.
+    """
+
+    def succeeds() -> bool:
+        container = running(client, name)
+        return container is not None and (probe == "runs" or execute(container, "probe.sh", probe)[0] == 0)
+
+    if not _await(timeout_s, succeeds):
+        raise NodeError(f"{name}: not {probe} within {timeout_s:.0f} s\n{log_tail(client, name)}")
+
+
+def log_tail(client: Any, name: str, lines: int = 12) -> str:
+    """The last lines of a container's log, with a heading."""
+    try:
+        text = client.containers.get(name).logs(tail=lines).decode(errors="replace")
+    except (NotFound, APIError) as error:
+        text = f"(no log: {error.explanation})"
+    return f"--- the last lines of the log of {name}:\n{text.rstrip()}"
+
+
+def _await(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True

@@ -1,0 +1,132 @@
+"""The dynamic providers of the docker target: what pulumi-docker's resources cannot do. Kept as small as can be.
+
+pulumi-docker uploads files as root's, and replaces a container for every change of one. Here files belong to the node's
+user, and a change is applied to the running node; only what a server reads at its start alone restarts it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+
+from infra.targets import docker_control as control
+from infra.targets.changes import becomes_standalone, changed_keys, needs_restart
+
+LOOK_S = 10.0
+
+
+class FilesProvider(ResourceProvider):
+    """Inputs: host, image, container, volumes {mount point: volume}, files, secret_files, scripts {name: text}."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        with control.engine(props["host"]) as client:
+            self._write(client, props)
+            # After an interrupted run the node may be there already.
+            self._apply(client, props["container"], restart=False)
+        return CreateResult(id_=props["container"], outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        # The image only lends its file system to the writing: another one changes no file.
+        changed = changed_keys(olds, news, ignored=["image"])
+        replaces = [key for key in changed if key in ("container", "volumes")]
+        return DiffResult(changes=bool(changed), replaces=replaces, delete_before_replace=True)
+
+    def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        with control.engine(news["host"]) as client:
+            name = news["container"]
+            self._prepare(client, name, olds, news)
+            self._write(client, news)
+            self._apply(client, name, restart=needs_restart(olds, news))
+            if control.running(client, name):
+                control.await_probe(client, name, "settled")
+        return UpdateResult(outs=news)
+
+    def _prepare(self, client: Any, name: str, olds: dict[str, Any], news: dict[str, Any]) -> None:
+        """Before a deployment becomes standalone, its one node must be the master."""
+        container = control.running(client, name)
+        if container is None or not becomes_standalone(olds, news):
+            return
+        code, output = control.execute(container, "handover.sh", "to-this-node")
+        if code:
+            raise control.NodeError(f"{name} could not become the master, nothing was changed:\n{output}")
+
+    def _write(self, client: Any, props: dict[str, Any]) -> None:
+        files = {f"{control.CONF}/{name}": text for name, text in (props["files"] | props["secret_files"]).items()}
+        scripts = {f"{control.BIN}/{name}": text for name, text in props["scripts"].items()}
+        control.write_files(client, props["image"], props["volumes"], files | scripts)
+
+    def _apply(self, client: Any, name: str, *, restart: bool) -> None:
+        container = control.running(client, name)
+        if container is None:
+            return
+        if restart:
+            control.restart(client, name)
+            return
+        code, output = control.execute(container, "apply.sh")
+        if code:
+            raise control.NodeError(f"{name} refuses its new configuration:\n{output}")
+
+
+class GatewayFilesProvider(FilesProvider):
+    """The same for the gateway, which reloads: new connections go by the new files, old ones end after a second."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        self._write_and_reload(props)
+        return CreateResult(id_=props["container"], outs=props)
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        self._write_and_reload(news)
+        return UpdateResult(outs=news)
+
+    def _write_and_reload(self, props: dict[str, Any]) -> None:
+        with control.engine(props["host"]) as client:
+            self._write(client, props)
+            container = control.running(client, props["container"])
+            if container is not None:
+                container.kill(signal="USR2")
+
+
+class ReadyProvider(ResourceProvider):
+    """Waits for a node. Inputs: host, containers, probe (of probe.sh), trigger (waits again when it changes)."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        with control.engine(props["host"]) as client:
+            for name in props["containers"]:
+                control.start(client, name)
+        self._wait(props)
+        self._apply_what_waited(props)
+        return CreateResult(id_=props["probe"], outs=props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        # Not ready is a drift, once a failover that may be under way is over.
+        try:
+            self._wait(props, timeout_s=LOOK_S if self._run(props) else 0.0)
+        except control.NodeError:
+            return ReadResult(id_="", outs=props)
+        return ReadResult(id_=id_, outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=bool(changed_keys(olds, news)))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        self._wait(news)
+        self._apply_what_waited(news)
+        return UpdateResult(outs=news)
+
+    def _run(self, props: dict[str, Any]) -> bool:
+        with control.engine(props["host"]) as client:
+            return all(control.running(client, name) for name in props["containers"])
+
+    def _wait(self, props: dict[str, Any], timeout_s: float = control.READY_TIMEOUT_S) -> None:
+        with control.engine(props["host"]) as client:
+            for name in props["containers"]:
+                control.await_probe(client, name, props["probe"], timeout_s)
+
+    def _apply_what_waited(self, props: dict[str, Any]) -> None:
+        """At the end of an `up`, what had to wait until all nodes were there: see apply.sh."""
+        with control.engine(props["host"]) as client:
+            for name in props["containers"] if props["probe"] == "agreed" else ():
+                code, output = control.execute(client.containers.get(name), "apply.sh")
+                if code:
+                    raise control.NodeError(f"{name} refuses its configuration:\n{output}")

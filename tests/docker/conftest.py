@@ -1,0 +1,62 @@
+"""A Docker engine for the tests: the one that answers, else the lab's where there is one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.errors import DockerException
+
+from tests.docker import images
+from tests.docker.stack import DockerStack
+
+LAB = Path(__file__).resolve().parents[3] / "shared" / "lab" / "lab"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Any]:
+    """A client of the engine. Skips where there is none; in CI beside the lab that is a failure."""
+    try:
+        client = docker.from_env()
+        client.ping()
+        client.images.get(images.REDIS)
+    except DockerException as error:
+        if os.environ.get("CI") == "true" and LAB.exists():
+            pytest.fail(f"the lab is here, but not its Docker engine with {images.REDIS}: {error}")
+        pytest.skip(f"no Docker engine with the image {images.REDIS} answers: {error}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def plugin() -> None:
+    """The docker provider's plugin, which the lab brings."""
+    found = subprocess.run(["sh", "-c", "ls ~/.pulumi/plugins"], capture_output=True, text=True, check=False).stdout
+    if "resource-docker-v" not in found:
+        if os.environ.get("CI") == "true" and LAB.exists():
+            pytest.fail("the lab is here, but not its plugin for Docker")
+        pytest.skip("no Pulumi plugin for Docker: pulumi plugin install resource docker 5.1.0")
+
+
+@pytest.fixture(scope="session")
+def helper_images(engine: Any) -> dict[str, str]:
+    return images.helper_images()
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
+) -> Iterator[DockerStack]:
+    """A stack on Redis, up: gateway and firewall on, 1 master, 2 replicas, 3 Sentinels."""
+    made = DockerStack(tmp_path_factory.mktemp("docker"), engine, image=images.redis_image(engine), **helper_images)
+    try:
+        made.make("secrets")
+        made.make("up")
+        yield made
+    finally:
+        made.remove_everything()
