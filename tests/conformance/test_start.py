@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from redis.exceptions import RedisError
 
 from client.handover import hand_over
 from tests.conformance.keys import read, write
-from tests.deployment import Deployment, await_that
+from tests.deployment import Deployment, await_that, deployed
 
 pytestmark = pytest.mark.deployment
 
@@ -67,7 +68,16 @@ def test_all_killed_and_started_in_any_order_gives_the_same_single_master(deploy
     assert read(deployment.contract, "last") == f"write-{seed}"
 
 
-def test_a_master_reborn_empty_inside_down_after_never_serves_and_nobody_loses_data(deployment: Deployment) -> None:
+@pytest.fixture
+def patient_deployment(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
+    """Sentinels that wait so long that a restart is quicker, however busy the machine is."""
+    yield from deployed(tmp_path, downAfterMs="8000", failoverTimeoutMs="16000")
+
+
+def test_a_master_reborn_empty_inside_down_after_never_serves_and_nobody_loses_data(
+    patient_deployment: Deployment,
+) -> None:
+    deployment = patient_deployment
     master = deployment.master()
     for number in range(50):
         write(deployment.contract, f"kept:{number}", "x")
@@ -78,7 +88,7 @@ def test_a_master_reborn_empty_inside_down_after_never_serves_and_nobody_loses_d
         reborn.roles.clear()
         deployment.wipe(master)
         deployment.start(master)
-        await_that(lambda: deployment.master() != master, 15, "another master")
+        await_that(lambda: deployment.master() != master, 30, "another master")
         deployment.await_converged()
     assert "master" not in reborn.roles
     assert min(survivor.sizes) >= size

@@ -96,7 +96,7 @@ def lab(client: Any) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def props(client: Any) -> Iterator[dict[str, Any]]:  # noqa: ARG001  the engine and the image must be there
+def props(client: Any) -> Iterator[dict[str, Any]]:
     """The provider's inputs for the lab's stack; its tables are gone before and afterwards."""
     inputs = properties()
     docker_firewall.remove(inputs)
