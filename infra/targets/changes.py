@@ -25,10 +25,28 @@ def needs_restart(olds: dict[str, Any], news: dict[str, Any]) -> bool:
     )
 
 
+class ImpossibleChange(Exception):
+    """A change that no running deployment can take over. Nothing was changed."""
+
+
+def check_possible(olds: dict[str, Any], news: dict[str, Any]) -> None:
+    """Raises ImpossibleChange. To be asked before the first file of a node is written."""
+    old, new = _variable(olds, "MASTER_NAME"), _variable(news, "MASTER_NAME")
+    if old != new and mode(olds) == mode(news) == "sentinel":
+        raise ImpossibleChange(
+            f"masterName: found {new!r}; expected {old!r}, by which the running Sentinels and their clients know the "
+            f"master; nothing was changed\n  fix: set masterName back to {old!r}, or deploy a new stack and move to it"
+        )
+
+
 def mode(props: dict[str, Any]) -> str:
     """`sentinel` or `standalone`, as the node's files say."""
+    return _variable(props, "MODE")
+
+
+def _variable(props: dict[str, Any], name: str) -> str:
     lines: list[str] = props["files"]["node.env"].splitlines()
-    return next(line.partition("=")[2] for line in lines if line.startswith("MODE="))
+    return next((line.partition("=")[2] for line in lines if line.startswith(f"{name}=")), "")
 
 
 def becomes_standalone(olds: dict[str, Any], news: dict[str, Any]) -> bool:

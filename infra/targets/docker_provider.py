@@ -11,7 +11,7 @@ from typing import Any
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from infra.targets import docker_control as control
-from infra.targets.changes import becomes_standalone, changed_keys, needs_restart
+from infra.targets.changes import becomes_standalone, changed_keys, check_possible, needs_restart
 
 LOOK_S = 10.0
 
@@ -33,6 +33,7 @@ class FilesProvider(ResourceProvider):
         return DiffResult(changes=bool(changed), replaces=replaces, delete_before_replace=True)
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        check_possible(olds, news)
         with control.engine(news["host"]) as client:
             name = news["container"]
             self._prepare(client, name, olds, news)

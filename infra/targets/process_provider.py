@@ -12,7 +12,7 @@ from typing import Any
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from infra.targets import convergence, process_control
-from infra.targets.changes import becomes_standalone, changed_keys, needs_restart
+from infra.targets.changes import becomes_standalone, changed_keys, check_possible, needs_restart
 
 
 class NodeProvider(ResourceProvider):
@@ -35,6 +35,7 @@ class NodeProvider(ResourceProvider):
 
     def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         folder = Path(id_)
+        check_possible(olds, news)
         if becomes_standalone(olds, news):
             process_control.execute(folder, "handover.sh", "to-this-node")
         if needs_restart(olds, news):

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from infra.targets.changes import becomes_standalone, changed_keys, mode, needs_restart
+from infra.targets.changes import (
+    ImpossibleChange,
+    becomes_standalone,
+    changed_keys,
+    check_possible,
+    mode,
+    needs_restart,
+)
 from tests.unit.samples import nodes_with_files
 
 SUPERVISOR = "#!/bin/sh\n"
@@ -120,3 +127,13 @@ def test_changed_keys_are_those_of_either_side_but_the_engines_own_and_the_ignor
     news = {"same": 1, "other": 2, "new": 1, "image": "b", "__provider": "new"}
     assert changed_keys(olds, news) == ["gone", "image", "new", "other"]
     assert changed_keys(olds, news, ignored=["image"]) == ["gone", "new", "other"]
+
+
+def test_another_master_name_is_refused_on_a_running_deployment() -> None:
+    with pytest.raises(ImpossibleChange, match="fix: set masterName back to 'redis-dev'"):
+        check_possible(inputs("data-2"), inputs("data-2", masterName="another"))
+
+
+@pytest.mark.parametrize("change", [{"masterName": "another", "mode": "standalone"}, {"maxmemory": "128mb"}, {}])
+def test_other_changes_are_possible(change: dict[str, str]) -> None:
+    check_possible(inputs("data-0"), inputs("data-0", **change))
