@@ -66,8 +66,11 @@ def _global(topology: Topology, settings: Settings, place: Place) -> str:
         f"    maxconn {2 * MAX_CONNECTIONS + 100}",
         # After a reload the old process knows nothing new: its connections must not outlive it for long.
         "    hard-stop-after 1s",
-        # HAProxy 2.6 passes no arguments to a Lua program.
-        *(f'    setenv GATEWAY_{name} "{value}"' for name, value in options.items() if value),
+        # HAProxy 2.6 passes no arguments to a Lua program. A reload inherits what the last configuration set.
+        *(
+            f'    setenv GATEWAY_{name} "{value}"' if value else f"    unsetenv GATEWAY_{name}"
+            for name, value in options.items()
+        ),
         f"    lua-load {place.program}",
     )
 

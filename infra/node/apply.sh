@@ -20,13 +20,14 @@ settings() { # CONFIG SET lines from redis.conf and auth.conf
 
 # A standalone node that becomes a master with replicas must not refuse writes until they have come.
 without_a_fence_too_early() {
-    attached=$(ask "$ME" INFO replication | info_field connected_slaves)
+    info=$(ask "$ME" INFO replication) || info=""
+    in_sync=$(echo "$info" | grep -c '^slave[0-9]*:.*state=online') || true
     wanted=$(sed -n 's/^min-replicas-to-write //p' "$CONF_DIR/redis.conf")
-    if [ "$(role_of "$ME")" = master ] && [ "${attached:-0}" -lt "${wanted:-0}" ]; then
-        log "min-replicas-to-write waits: $attached replicas attached, $wanted wanted"
-        grep -v 'CONFIG SET min-replicas-to-write '
-    else
+    if [ "$in_sync" -ge "$wanted" ] || [ "$(echo "$info" | info_field role)" = slave ]; then
         cat
+    else
+        log "min-replicas-to-write waits: $in_sync replicas in sync, $wanted wanted"
+        grep -v 'CONFIG SET min-replicas-to-write '
     fi
 }
 
