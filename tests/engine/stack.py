@@ -79,8 +79,9 @@ class Stack:
         return read_operator_contract(target)
 
     def pids(self) -> dict[str, int]:
-        """Each node's server pid."""
-        return {path.parents[1].name: int(path.read_text()) for path in self.nodes.glob("*/run/server.pid")}
+        """The server pid of each node that lives."""
+        found = {path.parents[1].name: int(path.read_text()) for path in self.nodes.glob("*/run/server.pid")}
+        return {name: pid for name, pid in found.items() if Path(f"/proc/{pid}").exists()}
 
     def kill(self, *names: str) -> None:
         for name, pid in self.pids().items():
