@@ -14,8 +14,13 @@ export NODE_ENV
 START_TIMEOUT_S=${START_TIMEOUT_S:-600}
 UNSYNCED="$DATA_DIR/unsynced" # there: this replica was born empty and has never been in sync
 
+tell_pid() { # tell_pid supervisor|server PID: whole or not at all, for whoever looks at any moment
+    echo "$2" >"$RUN_DIR/$1.pid.new"
+    mv "$RUN_DIR/$1.pid.new" "$RUN_DIR/$1.pid"
+}
+
 mkdir -p "$DATA_DIR" "$RUN_DIR"
-echo $$ >"$RUN_DIR/supervisor.pid"
+tell_pid supervisor $$
 rm -f "$RUN_DIR/server.pid" # it stays when a server ends: there, and of no living process, means dead, not undecided
 cp "$CONF_DIR/users.acl" "$RUN_DIR/users.loaded"
 trap 'exit 0' TERM INT # as process 1 of a container a shell ignores what it has no trap for
@@ -188,7 +193,7 @@ else
     "$SERVER" "$config" &
 fi
 server_pid=$!
-echo "$server_pid" >"$RUN_DIR/server.pid"
+tell_pid server "$server_pid"
 stopping=""
 trap 'stopping=yes; "$here/stop.sh" "$1"' TERM INT
 if [ "$NODE_KIND" = sentinel ]; then
