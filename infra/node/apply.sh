@@ -31,18 +31,22 @@ without_a_fence_too_early() {
     fi
 }
 
-# Only when it must be: before 7.2 an ACL LOAD closes the connections of every user.
-users() {
-    if ! cmp -s "$CONF_DIR/users.acl" "$RUN_DIR/users.loaded"; then
-        echo "ACL LOAD"
-        cp "$CONF_DIR/users.acl" "$RUN_DIR/users.new"
-        mv "$RUN_DIR/users.new" "$RUN_DIR/users.loaded"
-    fi
+# What closes connections is done only for a file that changed: before 7.2 ACL LOAD closes those of every user, and a
+# Sentinel drops its own for a password.
+changed() {
+    if cmp -s "$CONF_DIR/$1" "$RUN_DIR/$1.loaded"; then return 1; fi
+    cp "$CONF_DIR/$1" "$RUN_DIR/$1.new"
+    mv "$RUN_DIR/$1.new" "$RUN_DIR/$1.loaded"
 }
 
 {
-    users
-    if [ "$NODE_KIND" = sentinel ]; then sentinel_settings; else settings && certificate_settings; fi
+    if changed users.acl; then echo "ACL LOAD"; fi
+    if [ "$NODE_KIND" = sentinel ]; then
+        sentinel_settings
+        if changed sentinel.conf; then sentinel_passwords; fi
+    else
+        settings && certificate_settings
+    fi
 } | ask "$ME" | grep -v '^OK$' | {
     refused=0
     while read -r line; do

@@ -77,6 +77,9 @@ sentinel_settings() { # the commands that give a running Sentinel what was decla
     # Sentinel looks for new replicas, their priority and offset every 10 s: too seldom for a deployment that wants
     # to survive a failure in its first seconds. And it asks the others about a dead master once a second.
     echo "SENTINEL DEBUG info-period 1000 ask-period 250"
+}
+
+sentinel_passwords() { # the same for its passwords; a Sentinel drops its connections for each
     awk '$2 ~ /^auth-(user|pass)$/ { print "SENTINEL SET", $3, $2, $4 }
          $2 ~ /^sentinel-(user|pass)$/ { print "SENTINEL CONFIG SET", $2, $3 }' "$CONF_DIR/sentinel.conf"
 }

@@ -22,7 +22,8 @@ tell_pid() { # tell_pid supervisor|server PID: whole or not at all, for whoever 
 mkdir -p "$DATA_DIR" "$RUN_DIR"
 tell_pid supervisor $$
 rm -f "$RUN_DIR/server.pid" # it stays when a server ends: there, and of no living process, means dead, not undecided
-cp "$CONF_DIR/users.acl" "$RUN_DIR/users.loaded"
+cp "$CONF_DIR/users.acl" "$RUN_DIR/users.acl.loaded"
+if [ "$NODE_KIND" = sentinel ]; then cp "$CONF_DIR/sentinel.conf" "$RUN_DIR/sentinel.conf.loaded"; fi
 trap 'exit 0' TERM INT # as process 1 of a container a shell ignores what it has no trap for
 
 has_data() {
@@ -182,7 +183,7 @@ apply_sentinel_options() { # what was declared since its file was seeded, throug
         kill -0 "$1" 2>/dev/null || return 0
         sleep 0.05
     done
-    sentinel_settings | ask "$ME" | grep -v '^OK$' | while read -r line; do log "SENTINEL SET: $line"; done
+    { sentinel_settings && sentinel_passwords; } | ask "$ME" | grep -v '^OK$' | while read -r line; do log "SENTINEL SET: $line"; done
 }
 
 if [ "$NODE_KIND" = sentinel ]; then
