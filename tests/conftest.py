@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,22 +22,14 @@ def binaries() -> None:
 
 
 @pytest.fixture(scope="session")
-def _shared(tmp_path_factory: pytest.TempPathFactory, binaries: None) -> Iterator[Deployment]:
+def process_nodes(tmp_path_factory: pytest.TempPathFactory, binaries: None) -> Iterator[Deployment]:
     from tests.deployment import deployed
 
     yield from deployed(tmp_path_factory.mktemp("nodes"))
 
 
 @pytest.fixture
-def deployment(_shared: Deployment) -> Deployment:
+def deployment(process_nodes: Deployment) -> Deployment:
     """1 master, 2 replicas and 3 Sentinels, converged. A test may kill and stop what it likes."""
-    _shared.heal()
-    return _shared
-
-
-@pytest.fixture
-def fresh_deployment(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
-    """Six nodes for one test alone: for what leaves traces that healing the processes does not undo."""
-    from tests.deployment import deployed
-
-    yield from deployed(tmp_path)
+    process_nodes.heal()
+    return process_nodes

@@ -7,15 +7,13 @@ import random
 import shutil
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+import subprocess
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from client.crosscheck import Observation, findings, observe
-from client.links import open_as
 from infra import certificates
 from infra.node_config import NodeFiles, render
 from infra.program import operator_contract
@@ -28,34 +26,11 @@ from infra.targets.process_provider import NodeProvider
 from infra.targets.servers import find_servers
 from infra.tls import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 from infra.topology import Node, plan
-
-T = TypeVar("T")
+from tests.nodes import Nodes
+from tests.waiting import await_that as await_that
+from tests.waiting import never as never
 
 PASSWORDS = {user: f"{user}-{'marker' * 4}" for user in ("app", "replica", "sentinel", "monitor", "operator")}
-
-
-def await_that(condition: Callable[[], T], seconds: float, what: str) -> T:
-    """Wait until `condition` returns something true, and return that. AssertionError with what it last saw."""
-    end = time.monotonic() + seconds
-    while True:
-        last: object
-        try:
-            last = condition()
-            if last:
-                return last
-        except Exception as error:
-            last = error
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {seconds} s; last saw {last!r}")
-        time.sleep(0.02)
-
-
-def never(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Watch for a bounded window; AssertionError as soon as `condition` holds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert not condition(), what
-        time.sleep(0.1)
 
 
 def free_ports(count: int) -> int:
@@ -70,8 +45,8 @@ def free_ports(count: int) -> int:
     raise AssertionError("no free ports")
 
 
-class Deployment:
-    """One stack's nodes. Names are the topology's: data-0, ..., sentinel-0, ..."""
+class Deployment(Nodes):
+    """One stack's nodes as processes of this machine."""
 
     def __init__(self, home: Path, **overrides: str) -> None:
         first = free_ports(20)
@@ -108,32 +83,23 @@ class Deployment:
         issued_at = certificates.utc_now() - timedelta(days=age_days)
         return certificates.issue(authority or self.authority.signer, [node.endpoint.host, node.name], 90, issued_at)
 
-    @property
-    def data(self) -> list[str]:
-        return [node.name for node in self.topology.data]
-
-    @property
-    def sentinels(self) -> list[str]:
-        return [node.name for node in self.topology.sentinels]
-
     def folder(self, name: str) -> Path:
         return self.home / name
 
     def start(self, *names: str) -> None:
-        """Start these nodes, or all, as `pulumi up` does; those that run are left alone."""
         for name in names or self.properties:
             NodeProvider().create(self.properties[name])
 
     def up(self) -> Deployment:
         self.start()
         self.await_converged()
+        self.born = self.observe()
         return self
 
     def stop_planned(self, name: str) -> None:
         process_control.stop(self.folder(name))
 
     def kill(self, *names: str) -> None:
-        """kill -9 of the servers; returns when the nodes are gone."""
         for name in names:
             with suppress(ProcessLookupError, FileNotFoundError, ValueError):
                 os.kill(self.pid(name), signal.SIGKILL)
@@ -141,14 +107,13 @@ class Deployment:
             await_that(lambda name=name: not process_control.runs(self.folder(name)), 5, f"the end of {name}")  # type: ignore[misc]
 
     def stop(self, name: str) -> None:
-        """SIGSTOP: the server hangs, its connections stay."""
         os.kill(self.pid(name), signal.SIGSTOP)
 
     def cont(self, name: str) -> None:
-        os.kill(self.pid(name), signal.SIGCONT)
+        with suppress(OSError, ValueError):
+            os.kill(self.pid(name), signal.SIGCONT)
 
     def wipe(self, name: str) -> None:
-        """Delete the data folder of a node that does not run."""
         shutil.rmtree(self.folder(name) / "data")
 
     def pid(self, name: str) -> int:
@@ -158,44 +123,11 @@ class Deployment:
     def log(self, name: str) -> str:
         return (self.folder(name) / "node.log").read_text(errors="replace")
 
-    def ask(self, name: str, *command: object, user: str = "operator") -> Any:
-        """One command to a node as one of the operator's users."""
-        node = next(node for node in self.topology.nodes if node.name == name)
-        with closing(open_as(self.contract, user, node.endpoint, 2.0)) as link:
-            return link.execute_command(*command)  # type: ignore[no-untyped-call]
-
-    def master(self) -> str:
-        """The name of the one data node that says role:master; AssertionError when there is not exactly one."""
-        masters = [node.name for node in self.observe().masters]
-        assert len(masters) == 1, f"masters: {masters}"
-        return masters[0]
-
-    def replicas(self) -> list[str]:
-        master = self.master()
-        return [node.name for node in self.topology.data if node.name != master]
-
-    def observe(self) -> Observation:
-        return observe(self.contract)
-
-    def findings(self) -> tuple[str, ...]:
-        return findings(self.contract, self.observe())
-
-    def await_converged(self, seconds: float = 60) -> None:
-        """Wait until declared = actual = agreed."""
-        await_that(lambda: not self.findings() or self._raise_findings(), seconds, "agreement")
-
-    def _raise_findings(self) -> bool:
-        raise AssertionError("; ".join(self.findings()))
-
-    def heal(self) -> None:
-        """Whatever a test did to the processes: back to a converged deployment."""
-        if not self.findings():
-            return
-        for name in self.properties:
-            with suppress(OSError, ValueError):
-                self.cont(name)
-        self.start()
-        self.await_converged()
+    def run(self, name: str, script: str, *arguments: str) -> tuple[int, str]:
+        folder = self.folder(name)
+        command = [str(folder / "bin" / script), str(folder / "conf" / "node.env"), *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        return done.returncode, done.stdout
 
     def down(self) -> None:
         """End every process, at once and for good."""

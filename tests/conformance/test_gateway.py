@@ -1,4 +1,4 @@
-"""One address that follows the master: a real HAProxy in front of real nodes."""
+"""One address that follows the master: a real HAProxy in front of real nodes, on every target."""
 
 from __future__ import annotations
 
@@ -17,29 +17,35 @@ from client.handover import hand_over
 from client.ledger import Ledger
 from infra import certificates
 from tests.conformance.test_tls import tls_server
-from tests.deployment import Deployment, await_that, deployed
-from tests.gateway import LOOPBACK, Gateway
+from tests.deployment import Deployment, deployed
+from tests.gateway import LOOPBACK, Gateway, GatewayAddress
+from tests.nodes import Nodes
+from tests.waiting import await_that
 
-pytestmark = [
-    pytest.mark.deployment,
-    pytest.mark.skipif(not shutil.which("haproxy"), reason="no haproxy on PATH (apt-get install haproxy)"),
-]
+needs_haproxy = pytest.mark.skipif(not shutil.which("haproxy"), reason="no haproxy on PATH (apt-get install haproxy)")
 
 
 @pytest.fixture
-def gateway(deployment: Deployment, tmp_path: Path) -> Iterator[Gateway]:
-    """In front of `deployment`, leading to its master.
+def gateway(deployment: Nodes, tmp_path: Path) -> Iterator[GatewayAddress]:
+    """In front of `deployment`, leading to its master: the target's own, else one for the test.
 
     A Sentinel that has not seen an orphan (or a stale master) turn into a replica yet, takes its next promotion for the
     same orphan and undoes it: those that a test before this one made have to be forgotten first.
     """
     await_that(lambda: reported_roles(deployment) == {"slave"}, 15, "every Sentinel seeing the replicas as replicas")
+    if deployment.gateway:
+        deployment.gateway.await_serving(deployment.master())
+        yield deployment.gateway
+        return
+    assert isinstance(deployment, Deployment)
+    if not shutil.which("haproxy"):
+        pytest.skip("no haproxy on PATH (apt-get install haproxy)")
     with Gateway(deployment, tmp_path).running() as running:
         running.await_serving(deployment.master())
         yield running
 
 
-def reported_roles(deployment: Deployment) -> set[str]:
+def reported_roles(deployment: Nodes) -> set[str]:
     """What replicas said of themselves when each Sentinel last asked."""
     name = deployment.contract.master_name
     lists = [deployment.ask(sentinel, "SENTINEL", "REPLICAS", name) for sentinel in deployment.sentinels]
@@ -59,27 +65,18 @@ def assert_cut(connection: redis.Redis, seconds: float) -> None:
     await_that(is_cut, seconds, "the end of an established connection")
 
 
-def readers(gateway: Gateway) -> set[str]:
-    """Which nodes a few new connections to the read address reach, by port."""
-    return {str(gateway.ask("CONFIG", "GET", "replica-announce-port", port="gatewayReadPort")[1]) for _ in range(6)}
-
-
-def ports(deployment: Deployment, *names: str) -> set[str]:
-    return {str(node.endpoint.port) for node in deployment.topology.data if node.name in names}
-
-
-def restart(deployment: Deployment, *names: str) -> None:
+def restart(deployment: Nodes, *names: str) -> None:
     """Start killed nodes. More than once: one whose supervisor is about to end still counts as running."""
     for name in names:
-        await_that(lambda name=name: deployment.start(name) or deployment.ask(name, "PING"), 10, name)  # type: ignore[misc, func-returns-value]
+        await_that(lambda name=name: deployment.start(name) or deployment.ask(name, "PING"), 10, name)  # type: ignore[misc]
 
 
-def plain_failover(deployment: Deployment) -> None:
+def plain_failover(deployment: Nodes) -> None:
     """SENTINEL FAILOVER alone, which leaves the old master a master for seconds."""
     deployment.ask("sentinel-0", "SENTINEL", "FAILOVER", deployment.contract.master_name)
 
 
-def test_it_follows_a_fenced_handover_without_losing_a_write(deployment: Deployment, gateway: Gateway) -> None:
+def test_it_follows_a_fenced_handover_without_losing_a_write(deployment: Nodes, gateway: GatewayAddress) -> None:
     with Ledger(gateway.contract) as ledger:
         ledger.wait_for_acks(300)
         hand_over(deployment.contract)
@@ -91,35 +88,35 @@ def test_it_follows_a_fenced_handover_without_losing_a_write(deployment: Deploym
     assert gateway.serves() == deployment.master()
 
 
-def test_it_follows_a_crash(deployment: Deployment, gateway: Gateway) -> None:
+def test_it_follows_a_crash(deployment: Nodes, gateway: GatewayAddress) -> None:
     with Ledger(gateway.contract, wait_replicas=1) as ledger:
         ledger.wait_for_acks(300)
         deployment.kill(deployment.master())
         ledger.wait_for_acks(300)
     report = ledger.verify()
-    print(f"kill -9 through the gateway: {report}")
+    print(f"kill of the master through the gateway: {report}")
     assert report.lost_confirmed == ()
     assert report.longest_gap_ms < 6000
 
 
-def test_an_orphan_master_is_never_served(deployment: Deployment, gateway: Gateway) -> None:
+def test_an_orphan_master_is_never_served(deployment: Nodes, gateway: GatewayAddress) -> None:
     master, orphan = deployment.master(), deployment.replicas()[0]
     with gateway.open() as connection:
         connection.ping()
         deployment.ask(orphan, "REPLICAOF", "NO", "ONE")
-        other = ports(deployment, *deployment.data) - ports(deployment, master, orphan)
-        await_that(lambda: readers(gateway) == other, 2, "readers without the orphan")
+        other = set(deployment.data) - {master, orphan}
+        await_that(lambda: gateway.serves_readers() == other, 2, "readers without the orphan")
         end = time.monotonic() + 3
         while time.monotonic() < end:
             assert gateway.serves() == master
-            assert readers(gateway) == other
+            assert gateway.serves_readers() == other
             assert deployment.ask(orphan, "ROLE")[0] == "master", "too late to see that an orphan is not served"
         connection.ping()
     deployment.await_converged()
 
 
 def test_a_master_that_the_majority_no_longer_names_loses_its_connections(
-    deployment: Deployment, gateway: Gateway
+    deployment: Nodes, gateway: GatewayAddress
 ) -> None:
     old = deployment.master()
     with gateway.open() as connection:
@@ -132,7 +129,7 @@ def test_a_master_that_the_majority_no_longer_names_loses_its_connections(
 
 
 def test_a_plain_failover_loses_no_acknowledged_write_but_those_under_way(
-    deployment: Deployment, gateway: Gateway
+    deployment: Nodes, gateway: GatewayAddress
 ) -> None:
     with Ledger(gateway.contract) as ledger:
         ledger.wait_for_acks(300)
@@ -145,7 +142,7 @@ def test_a_plain_failover_loses_no_acknowledged_write_but_those_under_way(
     deployment.await_converged()
 
 
-def test_without_a_majority_of_sentinels_nobody_is_served(deployment: Deployment, gateway: Gateway) -> None:
+def test_without_a_majority_of_sentinels_nobody_is_served(deployment: Nodes, gateway: GatewayAddress) -> None:
     master = deployment.master()
     with gateway.open() as connection:
         connection.ping()
@@ -162,43 +159,55 @@ def test_without_a_majority_of_sentinels_nobody_is_served(deployment: Deployment
     gateway.await_serving(master)
 
 
-def test_reads_are_balanced_over_in_sync_replicas(deployment: Deployment, gateway: Gateway) -> None:
+def test_reads_are_balanced_over_in_sync_replicas(deployment: Nodes, gateway: GatewayAddress) -> None:
     first, second = deployment.replicas()
-    await_that(lambda: readers(gateway) == ports(deployment, first, second), 5, "both replicas as readers")
-    reader = connect(gateway.contract.model_copy(update={"port": gateway.ports["gatewayReadPort"]}))
+    await_that(lambda: gateway.serves_readers() == {first, second}, 5, "both replicas as readers")
+    reader = connect(gateway.readers)
     with reader, pytest.raises(RedisUnavailable, match="ReadOnlyError"):
         reader.call(lambda node: node.set("k", "v"), deadline_s=0.3)
     deployment.stop(first)
-    await_that(lambda: readers(gateway) == ports(deployment, second), 10, "the hanging replica without readers")
+    await_that(lambda: gateway.serves_readers() == {second}, 10, "the hanging replica without readers")
     deployment.kill(second)
     deployment.kill(first)
     master = deployment.master()
-    await_that(lambda: readers(gateway) == ports(deployment, master), 10, "the master as the last reader")
+    await_that(lambda: gateway.serves_readers() == {master}, 10, "the master as the last reader")
 
 
-def test_statistics_are_readable(gateway: Gateway) -> None:
-    base = f"http://{LOOPBACK}:{gateway.ports['gatewayStatsPort']}"
-    with urllib.request.urlopen(f"{base}/metrics", timeout=5) as reply:  # noqa: S310  # our own http address
-        text = reply.read().decode()
-    up = [line for line in text.splitlines() if line.startswith("haproxy_backend_active_servers") and "master" in line]
-    assert up == ['haproxy_backend_active_servers{proxy="master"} 1']
-    with urllib.request.urlopen(f"{base}/health", timeout=5) as reply:  # noqa: S310
-        assert reply.status == 200
+@pytest.mark.deployment
+@needs_haproxy
+def test_statistics_are_readable(process_nodes: Deployment, tmp_path: Path) -> None:
+    """By a process of this machine: a stack's own gateway shows them to the declared monitoring alone."""
+    process_nodes.heal()
+    with Gateway(process_nodes, tmp_path).running() as gateway:
+        gateway.await_serving(process_nodes.master())
+        base = f"http://{LOOPBACK}:{gateway.ports['gatewayStatsPort']}"
+        with urllib.request.urlopen(f"{base}/metrics", timeout=5) as reply:  # noqa: S310  # our own http address
+            text = reply.read().decode()
+        up = [
+            line for line in text.splitlines() if line.startswith("haproxy_backend_active_servers") and "master" in line
+        ]
+        assert up == ['haproxy_backend_active_servers{proxy="master"} 1']
+        with urllib.request.urlopen(f"{base}/health", timeout=5) as reply:  # noqa: S310
+            assert reply.status == 200
 
 
+@pytest.mark.deployment
+@needs_haproxy
 @pytest.mark.usefixtures("binaries")
 def test_a_standalone_node_is_followed_without_sentinels(tmp_path: Path) -> None:
     (tmp_path / "gw").mkdir()
     for alone in deployed(tmp_path / "nodes", mode="standalone"):
         with Gateway(alone, tmp_path / "gw").running() as gateway:
             gateway.await_serving("data-0")
-            assert readers(gateway) == ports(alone, "data-0")
+            assert gateway.serves_readers() == {"data-0"}
             alone.kill("data-0")
             gateway.await_serving(None)
             restart(alone, "data-0")
             gateway.await_serving("data-0")
 
 
+@pytest.mark.deployment
+@needs_haproxy
 def test_under_tls_clients_and_the_gateway_verify_the_node_itself(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,12 +12,11 @@ from client.connect import connect
 from client.handover import HandoverError, hand_over
 from client.ledger import Ledger
 from tests.conformance.keys import write
-from tests.deployment import Deployment, await_that
+from tests.nodes import Nodes
+from tests.waiting import await_that
 
-pytestmark = pytest.mark.deployment
 
-
-def test_a_handover_loses_nothing_and_moves_the_epoch_by_one(deployment: Deployment) -> None:
+def test_a_handover_loses_nothing_and_moves_the_epoch_by_one(deployment: Nodes) -> None:
     with Ledger(deployment.contract) as ledger:
         ledger.wait_for_acks(300)
         done = hand_over(deployment.contract)
@@ -28,8 +29,9 @@ def test_a_handover_loses_nothing_and_moves_the_epoch_by_one(deployment: Deploym
     deployment.await_converged()
 
 
-def test_stopping_the_master_hands_over_before_the_server_gets_term(deployment: Deployment) -> None:
+def test_stopping_the_master_hands_over_before_the_server_gets_term(deployment: Nodes) -> None:
     master = deployment.master()
+    stopping = deployment.hear(master)
     with Ledger(deployment.contract) as ledger:
         ledger.wait_for_acks(300)
         deployment.stop_planned(master)
@@ -37,25 +39,24 @@ def test_stopping_the_master_hands_over_before_the_server_gets_term(deployment: 
     report = ledger.verify()
     print(f"planned stop: {report}")
     assert report.lost == ()
-    log = deployment.log(master)
-    assert log.rindex("epoch_before=") < log.rindex("signal-handler") or log.rindex("epoch_before=") < log.rindex(
-        "exit"
-    )
+    said = stopping()
+    assert -1 < said.find("epoch_before=") < said.find("signal-handler"), said
     deployment.start(master)
     deployment.await_converged()
     assert deployment.master() != master
 
 
-def test_a_stop_without_sentinels_gives_up_the_handover_says_so_and_ends_in_time(deployment: Deployment) -> None:
+def test_a_stop_without_sentinels_gives_up_the_handover_says_so_and_ends_in_time(deployment: Nodes) -> None:
     master = deployment.master()
+    stopping = deployment.hear(master)
     deployment.kill(*deployment.sentinels)
     begun = time.monotonic()
     deployment.stop_planned(master)
     assert time.monotonic() - begun < 10
-    assert "gave up: no Sentinel answers at all" in deployment.log(master)
+    assert "gave up: no Sentinel answers at all" in stopping()
 
 
-def test_a_handover_that_fails_lifts_its_fence(deployment: Deployment) -> None:
+def test_a_handover_that_fails_lifts_its_fence(deployment: Nodes) -> None:
     # A hanging replica cannot confirm that it has everything: the fence must not outlive the attempt.
     replicas = deployment.replicas()
     deployment.stop(replicas[0])
@@ -69,27 +70,53 @@ def test_a_handover_that_fails_lifts_its_fence(deployment: Deployment) -> None:
     deployment.cont(replicas[0])
 
 
-def test_a_master_is_not_touched_while_a_replica_syncs(fresh_deployment: Deployment) -> None:
-    deployment = fresh_deployment
+@contextmanager
+def configured(deployment: Nodes, name: str, setting: str, value: str) -> Iterator[None]:
+    """Change a setting of a running node, and change it back."""
+    before = deployment.ask(name, "CONFIG", "GET", setting)[1]
+    deployment.ask(name, "CONFIG", "SET", setting, value)
+    try:
+        yield
+    finally:
+        deployment.ask(name, "CONFIG", "SET", setting, before)
+
+
+def test_a_master_is_not_touched_while_a_replica_syncs(deployment: Nodes) -> None:
     master, replica = deployment.master(), deployment.replicas()[0]
     write(deployment.contract, "k", "v")
-    # The full copy starts only after this delay: until then the replica is attached, but not in sync.
-    deployment.ask(master, "CONFIG", "SET", "repl-diskless-sync-delay", "8")
     deployment.kill(replica)
     deployment.wipe(replica)
-    deployment.start(replica)
-    await_that(lambda: "wait_bgsave" in str(deployment.ask(master, "INFO", "replication")), 15, "a syncing replica")
-    begun = time.monotonic()
-    done = hand_over(deployment.contract)
+    # The full copy starts only after this delay: until then the replica is attached, but not in sync.
+    with configured(deployment, master, "repl-diskless-sync-delay", "8"):
+        deployment.start(replica)
+        await_that(lambda: "wait_bgsave" in str(deployment.ask(master, "INFO", "replication")), 15, "a syncing replica")
+        begun = time.monotonic()
+        done = hand_over(deployment.contract)
     assert done.total_ms > 2000, "it did not wait for the sync"
     assert time.monotonic() - begun < 40
     deployment.await_converged()
     assert deployment.master() != master
 
 
-def test_a_handover_that_is_killed_leaves_no_fence(deployment: Deployment) -> None:
+def test_a_node_that_asks_for_the_role_gets_it_without_losing_a_write(deployment: Nodes) -> None:
+    """What `up` does before it removes every node but the first."""
+    chosen = deployment.replicas()[1]
+    with Ledger(deployment.contract) as ledger:
+        ledger.wait_for_acks(300)
+        code, said = deployment.run(chosen, "handover.sh", "to-this-node")
+        ledger.wait_for_acks(300)
+    report = ledger.verify()
+    print(f"handover to a chosen node: {report}")
+    assert code == 0, said
+    assert report.lost == ()
+    assert report.longest_gap_ms < 1200
+    deployment.await_converged()
+    assert deployment.master() == chosen
+
+
+def test_a_handover_that_is_killed_leaves_no_fence(deployment: Nodes) -> None:
     master = deployment.master()
-    deployment.ask(master, "CLIENT", "PAUSE", str(deployment.settings.down_after_ms * 45 // 100), "WRITE")
+    deployment.ask(master, "CLIENT", "PAUSE", str(deployment.contract.down_after_ms * 45 // 100), "WRITE")
     with Ledger(deployment.contract, writers=1) as ledger:
         ledger.wait_for_acks(50, timeout_s=5)
     assert ledger.verify().lost == ()

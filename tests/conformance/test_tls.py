@@ -25,10 +25,10 @@ from infra.targets import process_control
 from infra.targets.servers import NoServerFound, Servers, find_servers
 from infra.tls import CERTIFICATE_FILE, KEY_FILE
 from infra.topology import Node
-from tests.deployment import Deployment, await_that, deployed
+from tests.deployment import Deployment, deployed
+from tests.nodes import Nodes
 from tests.smoke.runner import Runner
-
-pytestmark = pytest.mark.deployment
+from tests.waiting import await_that
 
 
 def tls_server() -> Servers | None:
@@ -66,6 +66,21 @@ def secured(running: Deployment) -> Deployment:
     return running
 
 
+@pytest.fixture(
+    params=[
+        pytest.param("running", id="process", marks=pytest.mark.deployment),
+        pytest.param("docker_nodes", id="docker", marks=[pytest.mark.docker, pytest.mark.timeout(600)]),
+    ]
+)
+def encrypted(request: pytest.FixtureRequest) -> Nodes:
+    """A target's nodes with TLS, converged: for what needs nothing that only a process of this machine gives."""
+    nodes: Nodes = request.getfixturevalue(request.param)
+    if not nodes.contract.tls:
+        pytest.skip("no CLI with TLS on this machine: install redis-server 7+ (the Python package's has none)")
+    nodes.heal()
+    return nodes
+
+
 def stranger() -> KeyPair:
     """Another stack's authority, of the same name."""
     return certificates.first_authority("test", None, certificates.utc_now()).signer
@@ -75,13 +90,13 @@ def node_of(deployment: Deployment, name: str) -> Node:
     return next(node for node in deployment.topology.nodes if node.name == name)
 
 
-def answer(deployment: Deployment, node: Node, tmp_path: Path, shown: KeyPair | None) -> str:
+def answer(nodes: Nodes, name: str, tmp_path: Path, shown: KeyPair | None) -> str:
     """What a node says to PING without a password, over a connection that shows this certificate; or the refusal."""
-    context = ssl.create_default_context(cadata=deployment.authority.trust)
+    context = ssl.create_default_context(cafile=nodes.contract.tls_ca_file)
     if shown:
         (tmp_path / "shown.pem").write_text(shown.certificate + shown.key)
         context.load_cert_chain(tmp_path / "shown.pem")
-    endpoint = node.endpoint
+    endpoint = nodes.endpoint(name)
     try:
         with (
             closing(socket.create_connection((endpoint.host, endpoint.port), 2)) as plain,
@@ -111,40 +126,59 @@ def reload(deployment: Deployment, name: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
 
 
-def test_no_node_answers_in_the_clear(secured: Deployment) -> None:
-    for node in secured.topology.nodes:
-        with closing(socket.create_connection((node.endpoint.host, node.endpoint.port), 2)) as link:
+def test_no_node_answers_in_the_clear(encrypted: Nodes) -> None:
+    for name in encrypted.names:
+        endpoint = encrypted.endpoint(name)
+        with closing(socket.create_connection((endpoint.host, endpoint.port), 2)) as link:
             link.sendall(b"PING\r\n")
             try:
                 reply = link.recv(100)
             except ConnectionError:
                 reply = b""
-            assert not reply.startswith((b"+", b"-")), (node.name, reply)
+            assert not reply.startswith((b"+", b"-")), (name, reply)
 
 
-def test_no_node_listens_on_another_port(secured: Deployment) -> None:
-    for name in secured.data:
-        node = node_of(secured, name)
-        assert secured.ask(name, "CONFIG", "GET", "port")[1] == "0"
-        assert secured.ask(name, "CONFIG", "GET", "tls-port")[1] == str(node.endpoint.port)
+def test_no_node_listens_on_another_port(encrypted: Nodes) -> None:
+    for name in encrypted.data:
+        assert encrypted.ask(name, "CONFIG", "GET", "port")[1] == "0"
+        assert encrypted.ask(name, "CONFIG", "GET", "tls-port")[1] == str(encrypted.endpoint(name).port)
 
 
-def test_a_client_refuses_another_authority_another_name_and_an_old_certificate(
-    secured: Deployment, tmp_path: Path
-) -> None:
+def test_a_client_refuses_another_authority(encrypted: Nodes, tmp_path: Path) -> None:
     (tmp_path / "other.crt").write_text(stranger().certificate)
-    other = secured.contract.model_copy(update={"tls_ca_file": tmp_path / "other.crt"})
-    for node in secured.topology.nodes:
-        by_name = Endpoint("localhost", node.endpoint.port)
-        for contract, endpoint, reason in (
-            (other, node.endpoint, "certificate verify failed"),
-            (secured.contract, by_name, "Hostname mismatch"),
+    other = encrypted.contract.model_copy(update={"tls_ca_file": tmp_path / "other.crt"})
+    for name in encrypted.names:
+        with (
+            closing(open_as(other, "operator", encrypted.endpoint(name), 2.0)) as link,
+            pytest.raises(redis.ConnectionError, match="certificate verify failed"),
         ):
-            with (
-                closing(open_as(contract, "operator", endpoint, 2.0)) as link,
-                pytest.raises(redis.ConnectionError, match=reason),
-            ):
-                link.execute_command("PING")  # type: ignore[no-untyped-call]
+            link.execute_command("PING")  # type: ignore[no-untyped-call]
+
+
+def test_a_node_takes_clients_without_a_certificate_and_refuses_those_with_another_authoritys(
+    encrypted: Nodes, tmp_path: Path
+) -> None:
+    for name in encrypted.names:
+        assert answer(encrypted, name, tmp_path, None).startswith("-NOAUTH"), name
+        names = [encrypted.endpoint(name).host, name]
+        wrong = certificates.issue(stranger(), names, 90, certificates.utc_now())
+        assert answer(encrypted, name, tmp_path, wrong).startswith("refused"), name
+
+
+def test_an_application_connects_with_nothing_but_the_contract(encrypted: Nodes) -> None:
+    with connect(encrypted.contract.application()) as client:
+        client.set("tls", "yes")
+        assert client.get("tls") == "yes"
+
+
+@pytest.mark.deployment
+def test_a_client_refuses_another_name_and_an_old_certificate(secured: Deployment) -> None:
+    for node in secured.topology.nodes:
+        with (
+            closing(open_as(secured.contract, "operator", Endpoint("localhost", node.endpoint.port), 2.0)) as link,
+            pytest.raises(redis.ConnectionError, match="Hostname mismatch"),
+        ):
+            link.execute_command("PING")  # type: ignore[no-untyped-call]
     name = secured.replicas()[0]
     good = KeyPair(*((secured.folder(name) / "conf" / file).read_text() for file in (CERTIFICATE_FILE, KEY_FILE)))
     install(secured, name, secured.certificate(node_of(secured, name), age_days=91))
@@ -158,14 +192,17 @@ def test_a_client_refuses_another_authority_another_name_and_an_old_certificate(
     secured.await_converged()
 
 
-def test_a_node_takes_clients_without_a_certificate_and_refuses_wrong_ones(secured: Deployment, tmp_path: Path) -> None:
+@pytest.mark.deployment
+def test_a_node_takes_clients_with_its_own_authoritys_certificate_while_that_is_valid(
+    secured: Deployment, tmp_path: Path
+) -> None:
     for node in secured.topology.nodes:
-        assert answer(secured, node, tmp_path, None).startswith("-NOAUTH"), node.name
-        assert answer(secured, node, tmp_path, secured.certificate(node)).startswith("-NOAUTH"), node.name
-        for wrong in (secured.certificate(node, stranger()), secured.certificate(node, age_days=91)):
-            assert answer(secured, node, tmp_path, wrong).startswith("refused"), node.name
+        assert answer(secured, node.name, tmp_path, secured.certificate(node)).startswith("-NOAUTH"), node.name
+        old = secured.certificate(node, age_days=91)
+        assert answer(secured, node.name, tmp_path, old).startswith("refused"), node.name
 
 
+@pytest.mark.deployment
 @pytest.mark.parametrize("wrong", ["another authority's", "expired", "both"])
 def test_a_replica_with_a_wrong_certificate_cannot_join(secured: Deployment, wrong: str) -> None:
     name = secured.replicas()[0]
@@ -187,6 +224,7 @@ def test_a_replica_with_a_wrong_certificate_cannot_join(secured: Deployment, wro
     secured.await_converged()
 
 
+@pytest.mark.deployment
 def test_a_handover_under_tls_loses_nothing(secured: Deployment) -> None:
     with Ledger(secured.contract) as ledger:
         ledger.wait_for_acks(300)
@@ -199,6 +237,7 @@ def test_a_handover_under_tls_loses_nothing(secured: Deployment) -> None:
     secured.await_converged()
 
 
+@pytest.mark.deployment
 def test_a_killed_master_is_replaced_under_tls(secured: Deployment) -> None:
     master = secured.master()
     with Ledger(secured.contract, wait_replicas=1) as ledger:
@@ -214,6 +253,7 @@ def test_a_killed_master_is_replaced_under_tls(secured: Deployment) -> None:
     assert secured.master() != master
 
 
+@pytest.mark.deployment
 def test_renewed_certificates_are_taken_over_without_losing_a_write(secured: Deployment) -> None:
     """Data nodes read them again; a Sentinel has to be restarted, which no client of a data node notices."""
     pids = {name: secured.pid(name) for name in secured.data}
@@ -240,13 +280,8 @@ def test_renewed_certificates_are_taken_over_without_losing_a_write(secured: Dep
     secured.await_converged()
 
 
+@pytest.mark.deployment
 def test_the_smoke_suite_is_green_under_tls(secured: Deployment, tmp_path: Path) -> None:
     outcome = Runner(tmp_path).smoke(secured.contract)
     assert outcome.code == 0, outcome.output
     assert len(outcome.verdicts()) > 20
-
-
-def test_an_application_connects_with_nothing_but_the_contract(secured: Deployment) -> None:
-    with connect(secured.contract.application()) as client:
-        client.set("tls", "yes")
-        assert client.get("tls") == "yes"

@@ -14,22 +14,17 @@ from typing import Any
 
 from docker.errors import NotFound
 
+from client.ledger import Ledger
+from client.ledger_report import LedgerReport
 from tests.engine.stack import Stack
 
 
-class DockerStack(Stack):
-    """`make` on a stack that has a name, a network and a state of its own."""
+class OwnStack(Stack):
+    """`make` on a stack that has a name and a state of its own."""
 
-    def __init__(self, home: Path, client: Any, **settings: str) -> None:
+    def __init__(self, home: Path) -> None:
         self.name = f"t{secrets.token_hex(3)}"
-        self.client = client
-        subnet = f"10.{random.randrange(210, 250)}.{random.randrange(256)}"  # noqa: S311
-        # The host itself is a client, so that the test can be one; so is the network's upper half.
-        clients = json.dumps([f"{subnet}.1/32", f"{subnet}.128/25"])
-        self.stranger = f"{subnet}.60"
         super().__init__(home)
-        self.configure({"target": "docker", "subnet": f"{subnet}.0/24", "clients": clients} | settings)
-        (home / "backend").mkdir()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -49,6 +44,49 @@ class DockerStack(Stack):
     def set(self, **settings: str) -> None:
         self.configure(self.settings | settings)
 
+    @property
+    def images(self) -> dict[str, str]:
+        """The settings that name images, for another stack with the same ones."""
+        return {key: value for key, value in self.settings.items() if key.lower().endswith("image")}
+
+    def previewed(self, output: str) -> dict[str, int]:
+        """A preview's summary, in the words of an update's: {'replaced': 6, 'updated': 7}."""
+        summary = output.rpartition("Resources:")[2]
+        planned = {verb: int(count) for count, verb in re.findall(r"(\d+) to (\w+)", summary)}
+        rest = {word: int(count) for count, word in re.findall(r"(\d+) (unchanged|changes)", summary)}
+        return {f"{verb.rstrip('e')}ed": count for verb, count in planned.items()} | rest
+
+    def smoke(self) -> None:
+        self.make("smoke", f"ARGS=--evidence {self.home / 'evidence'}")
+
+    def up_under_load(self, *command: str, through_gateway: bool = False) -> tuple[str, LedgerReport]:
+        """`make COMMAND` (default up) while four writers write; what it printed, and what they saw."""
+        contract = self.contract()
+        if through_gateway:
+            contract = contract.model_copy(update={"sentinel_enabled": False, "sentinels": ()})
+        with Ledger(contract) as ledger:
+            ledger.wait_for_acks(200)
+            output = self.make(*(command or ("up",)))
+            ledger.wait_for_acks(200)
+        report = ledger.verify()
+        ledger.cleanup()
+        print(f"{' '.join(command) or 'up'}: {report}; gaps {[round(gap.ms) for gap in report.gaps]} ms")
+        return output, report
+
+
+class DockerStack(OwnStack):
+    """`make` on a stack of the Docker engine, with a network of its own."""
+
+    def __init__(self, home: Path, client: Any, **settings: str) -> None:
+        self.client = client
+        subnet = f"10.{random.randrange(210, 250)}.{random.randrange(256)}"  # noqa: S311
+        # The host itself is a client, so that the test can be one; so is the network's upper half.
+        clients = json.dumps([f"{subnet}.1/32", f"{subnet}.128/25"])
+        self.stranger = f"{subnet}.60"
+        super().__init__(home)
+        self.configure({"target": "docker", "subnet": f"{subnet}.0/24", "clients": clients} | settings)
+        (home / "backend").mkdir()
+
     def container(self, node: str) -> Any:
         return self.client.containers.get(f"redis-{self.name}-{node}")
 
@@ -57,12 +95,12 @@ class DockerStack(Stack):
         found = self.client.containers.list(all=True, filters={"label": f"redis-sentinel.stack={self.name}"})
         return {container.name: container.id for container in found}
 
-    def previewed(self, output: str) -> dict[str, int]:
-        """A preview's summary, in the words of an update's: {'replaced': 6, 'updated': 7}."""
-        summary = output.rpartition("Resources:")[2]
-        planned = {verb: int(count) for count, verb in re.findall(r"(\d+) to (\w+)", summary)}
-        rest = {word: int(count) for count, word in re.findall(r"(\d+) (unchanged|changes)", summary)}
-        return {f"{verb.rstrip('e')}ed": count for verb, count in planned.items()} | rest
+    def assert_unchanged(self) -> None:
+        """One more `up` does nothing, and every container is the same one."""
+        before = self.ids()
+        output = self.make("up")
+        assert set(self.operations(output)) == {"unchanged"}, output
+        assert self.ids() == before
 
     def kill_nodes(self, *nodes: str) -> None:
         for node in nodes:
@@ -88,4 +126,5 @@ class DockerStack(Stack):
             network.remove()
         image = self.settings.get("firewallImage")
         if image:
-            docker_firewall.remove({"host": "", "image": image, "table": nftables.table_name(self.name)})
+            host = self.settings.get("dockerHost", "")
+            docker_firewall.remove({"host": host, "image": image, "table": nftables.table_name(self.name)})

@@ -1,0 +1,64 @@
+"""The laws' tests take `deployment`: the same tests on every target's nodes.
+
+A target more is a session's fixture that yields its `Nodes`, and one more of the parameters of `nodes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.docker.conftest import engine as engine
+from tests.docker.conftest import helper_images as helper_images
+from tests.docker.conftest import plugin as plugin
+from tests.nodes import Nodes
+
+if TYPE_CHECKING:
+    from tests.docker.nodes import DockerNodes
+
+
+@pytest.fixture(scope="session")
+def docker_nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerNodes]:
+    """A stack of `make up` on the Docker engine, with TLS if this machine's CLI can: handovers are asked for by it."""
+    client: Any = request.getfixturevalue("engine")
+    settings: dict[str, str] = request.getfixturevalue("helper_images")
+    request.getfixturevalue("plugin")
+    request.getfixturevalue("binaries")
+
+    from infra.targets.servers import find_servers
+    from tests.docker import images
+    from tests.docker.nodes import DockerNodes
+    from tests.docker.stack import DockerStack
+
+    tls = str(find_servers().tls).lower()
+    stack = DockerStack(
+        tmp_path_factory.mktemp("docker"), client, image=images.redis_image(client), tls=tls, **settings
+    )
+    try:
+        stack.make("secrets")
+        stack.make("up")
+        yield DockerNodes(stack)
+    finally:
+        stack.remove_everything()
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param("process_nodes", id="process", marks=pytest.mark.deployment),
+        pytest.param("docker_nodes", id="docker", marks=[pytest.mark.docker, pytest.mark.timeout(600)]),
+    ],
+)
+def nodes(request: pytest.FixtureRequest) -> Nodes:
+    """Each target's nodes, made when the first test wants them."""
+    made: Nodes = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture
+def deployment(nodes: Nodes) -> Nodes:
+    """1 master, 2 replicas and 3 Sentinels, converged. A test may kill and stop what it likes."""
+    nodes.heal()
+    return nodes

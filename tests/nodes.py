@@ -1,0 +1,119 @@
+"""What a test may do to a running deployment, whatever its target: a process each, containers, pods."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from client.crosscheck import Observation, findings, observe
+from client.links import open_as
+from infra.contract import Endpoint, OperatorContract
+from tests.waiting import await_that
+
+if TYPE_CHECKING:
+    from tests.gateway import GatewayAddress
+
+
+class Nodes(ABC):
+    """One stack's nodes. Names are the topology's: data-0, ..., sentinel-0, ...
+
+    A target implements what is done to nodes; what they say is asked over the network, the same way everywhere.
+    """
+
+    contract: OperatorContract
+    born: Observation
+    """What was seen when it had just been brought up for the first time."""
+    gateway: GatewayAddress | None = None
+    """The address that follows the master, where the target runs one."""
+
+    @abstractmethod
+    def start(self, *names: str) -> None:
+        """Start these nodes, or all; those that run are left alone. Does not wait until they serve."""
+
+    @abstractmethod
+    def stop_planned(self, name: str) -> None:
+        """Stop a node as an operator does; returns when it has ended. It stays down until it is started."""
+
+    @abstractmethod
+    def kill(self, *names: str) -> None:
+        """End these nodes without a warning, all at once; returns when they are gone. Each stays down until started."""
+
+    @abstractmethod
+    def stop(self, name: str) -> None:
+        """Freeze a node: it hangs, its connections stay."""
+
+    @abstractmethod
+    def cont(self, name: str) -> None:
+        """Let a frozen node go on. Nothing for one that is not frozen."""
+
+    @abstractmethod
+    def wipe(self, name: str) -> None:
+        """Delete the data of a node that is down."""
+
+    @abstractmethod
+    def log(self, name: str) -> str:
+        """All that a node has said since it was born, in every one of its lives."""
+
+    @abstractmethod
+    def run(self, name: str, script: str, *arguments: str) -> tuple[int, str]:
+        """Run one of the node scripts on a node that runs; its exit code and what it printed."""
+
+    @property
+    def data(self) -> list[str]:
+        return [node.name for node in self.contract.nodes]
+
+    @property
+    def sentinels(self) -> list[str]:
+        return [f"sentinel-{index}" for index in range(len(self.contract.sentinels))]
+
+    @property
+    def names(self) -> list[str]:
+        return self.data + self.sentinels
+
+    def endpoint(self, name: str) -> Endpoint:
+        endpoints = [node.endpoint for node in self.contract.nodes] + list(self.contract.sentinels)
+        return endpoints[self.names.index(name)]
+
+    def hear(self, name: str) -> Callable[[], str]:
+        """A function that returns what the node has said since this call."""
+        heard = len(self.log(name))
+        return lambda: self.log(name)[heard:]
+
+    def ask(self, name: str, *command: object, user: str = "operator") -> Any:
+        """One command to a node as one of the operator's users."""
+        with closing(open_as(self.contract, user, self.endpoint(name), 2.0)) as link:
+            return link.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def master(self) -> str:
+        """The name of the one data node that says role:master; AssertionError when there is not exactly one."""
+        masters = [node.name for node in self.observe().masters]
+        assert len(masters) == 1, f"masters: {masters}"
+        return masters[0]
+
+    def replicas(self) -> list[str]:
+        master = self.master()
+        return [name for name in self.data if name != master]
+
+    def observe(self) -> Observation:
+        return observe(self.contract)
+
+    def findings(self) -> tuple[str, ...]:
+        return findings(self.contract, self.observe())
+
+    def await_converged(self, seconds: float = 60) -> None:
+        """Wait until declared = actual = agreed."""
+        await_that(lambda: not self.findings() or self._raise_findings(), seconds, "agreement")
+
+    def _raise_findings(self) -> bool:
+        raise AssertionError("; ".join(self.findings()))
+
+    def heal(self) -> None:
+        """Whatever a test did to the nodes: back to a converged deployment."""
+        if not self.findings():
+            return
+        for name in self.names:
+            self.cont(name)
+        self.start()
+        self.await_converged()
