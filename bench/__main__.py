@@ -1,4 +1,4 @@
-"""Measures on this machine, side by side in one run: python -m bench [deploy] [failover] [--runs N]."""
+"""Measures on this machine, side by side in one run: python -m bench [deploy] [failover] [docker] [--runs N]."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import os
 import tempfile
 from pathlib import Path
 
+from bench import docker_up, gateway
 from bench.deploy import deploy
+from bench.engine import Unavailable, engine
 from bench.failover import crash, fenced, measure, plain
 from infra.targets.servers import find_servers
 from tests.deployment import deployed
+from tests.docker import images
+
+PARTS = ["deploy", "failover", "docker"]
 
 
 def failover(runs: int) -> None:
@@ -28,19 +33,34 @@ def failover(runs: int) -> None:
     print(f"gap of the fenced handover: {planned.median_gap_ms / crashed.median_gap_ms:.2f} of a crash's")
 
 
+def on_docker(image: str, runs: int) -> None:
+    """What `make up`, gateway and TLS cost on Docker; a line with the reason where there is no engine to ask."""
+    try:
+        with engine(image) as (client, settings):
+            docker_up.compare(client, settings, runs)
+            gateway.compare(client, settings, runs)
+    except Unavailable as reason:
+        print(f"docker: not measured: {reason}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=["deploy", "failover", []], help="what to measure (default: all)")
-    parser.add_argument("--runs", type=int, default=7, help="runs of each kind of failover (default 7)")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure (default: all)")
+    parser.add_argument(
+        "--runs", type=int, default=7, help="runs of each kind of failover (default 7); of the others half as many"
+    )
+    parser.add_argument("--image", default=images.REDIS, help="docker: the nodes' image (default %(default)s)")
     options = parser.parse_args()
     servers = find_servers()
     os.environ["REDIS_SERVER_BINARY"], os.environ["REDIS_CLI_BINARY"] = str(servers.server), str(servers.cli)
     print(f"{servers.flavour} {servers.version} ({servers.source}), {os.cpu_count()} cores")
-    parts = options.parts or ["deploy", "failover"]
+    parts = options.parts or PARTS
     if "deploy" in parts:
         deploy()
     if "failover" in parts:
         failover(options.runs)
+    if "docker" in parts:
+        on_docker(options.image, max(3, options.runs // 2))
 
 
 if __name__ == "__main__":
