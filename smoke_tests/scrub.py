@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.contract import OperatorContract
+from infra.contract import Contract, OperatorContract
 
 MASK = "***"
 
@@ -10,8 +10,9 @@ MASK = "***"
 class Scrubber:
     """Replaces every password of one contract by `***`."""
 
-    def __init__(self, contract: OperatorContract) -> None:
-        secrets = [contract.password, contract.sentinel_password, *contract.users.values()]
+    def __init__(self, contract: Contract) -> None:
+        users = contract.users if isinstance(contract, OperatorContract) else {}
+        secrets = [contract.password, contract.sentinel_password, *users.values()]
         known = {secret.get_secret_value() for secret in secrets} - {""}
         # As repr() spells them too, which exceptions like to do. The longest first: one may contain another.
         spellings = known | {repr(secret)[1:-1] for secret in known}

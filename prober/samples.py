@@ -1,0 +1,99 @@
+"""PURE  What the prober saw of one operation, and how its files are read back.
+
+A folder of samples holds `samples-<first sequence>.jsonl`, one JSON object a line, in the order of time. A file that
+the prober has closed has its SHA-256 beside it (`.sha256`, as sha256sum writes and checks it); one without is being
+written, or its prober was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+PATTERN = "samples-*.jsonl"
+
+
+class SamplesDamaged(Exception):
+    """A sample file is not what the prober wrote. The message names the file and what is wrong."""
+
+
+class Sample(BaseModel):
+    """One operation through the contract.
+
+    `sequence` counts up and goes on after a restart. `monotonic_s` is when the operation began, by a clock that counts
+    from the boot that `boot_id` names: times of one boot can be compared, whatever was done to the wall clock. `wall`
+    is the same moment in UTC, for people. `latency_ms` is the whole operation, its retries within a second included;
+    None when it failed. `lost_acks` counts the acknowledged writes that this operation found missing: they sum up over
+    samples. `master` (host:port) is the node that the client was connected to. `epoch` is the Sentinels' configuration
+    epoch, None in standalone mode or when no Sentinel has answered lately. `release` is what is deployed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sequence: int
+    boot_id: str
+    monotonic_s: float
+    wall: AwareDatetime
+    operation: Literal["write", "read"]
+    ok: bool
+    latency_ms: float | None
+    error: str | None
+    lost_acks: int
+    master: str | None
+    epoch: int | None
+    release: str
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """One file of samples. `sha256` is what the prober noted when it closed the file; None while it is open."""
+
+    path: Path
+    sha256: str | None
+
+
+def sample_files(folder: Path) -> list[SampleFile]:
+    """The folder's files, oldest first; none for a folder that does not exist."""
+    return [SampleFile(path, _noted_digest(path)) for path in sorted(folder.glob(PATTERN))]
+
+
+def read_samples(folder: Path) -> Iterator[Sample]:
+    """Every sample of the folder, oldest first.
+
+    Raises SamplesDamaged for a closed file that has changed and for a line that is no sample. The last line of a file
+    may be torn, which is how a killed prober or a cut of power leaves it: it is left out.
+    """
+    for file in sample_files(folder):
+        content = file.path.read_bytes()
+        if file.sha256 not in (None, digest(content)):
+            raise SamplesDamaged(f"{file.path} has changed since it was closed: its SHA-256 is not the noted one")
+        complete = content[: content.rfind(b"\n") + 1]
+        for number, line in enumerate(complete.splitlines(), start=1):
+            try:
+                yield Sample.model_validate_json(line)
+            except ValidationError as error:
+                problem = error.errors(include_url=False, include_input=False)[0]["msg"]
+                raise SamplesDamaged(f"{file.path}, line {number} is no sample: {problem}") from None
+
+
+def digest_path(path: Path) -> Path:
+    """Where the digest of a closed file is."""
+    return path.with_name(path.name + ".sha256")
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _noted_digest(path: Path) -> str | None:
+    try:
+        return digest_path(path).read_text(encoding="ascii").split()[0]
+    except FileNotFoundError:
+        return None
+    except (IndexError, UnicodeDecodeError):
+        raise SamplesDamaged(f"{digest_path(path)} holds no SHA-256") from None

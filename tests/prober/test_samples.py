@@ -1,0 +1,90 @@
+"""Sample files: whole after a kill, bounded, and never read as something that they are not."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from prober.samples import Sample, SamplesDamaged, read_samples, sample_files
+from prober.store import Limits, SampleStore
+
+
+def sample(sequence: int) -> Sample:
+    return Sample(
+        sequence=sequence,
+        boot_id="boot",
+        monotonic_s=sequence / 10,
+        wall=datetime(2026, 1, 1, tzinfo=UTC),
+        operation="write",
+        ok=True,
+        latency_ms=1.5,
+        error=None,
+        lost_acks=0,
+        master="127.0.0.1:6379",
+        epoch=1,
+        release="r1",
+    )
+
+
+def write(folder: Path, count: int, limits: Limits | None = None) -> None:
+    with SampleStore(folder, limits or Limits()) as store:
+        for number in range(store.next_sequence, store.next_sequence + count):
+            store.append(sample(number))
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    write(tmp_path, 2)
+    assert list(read_samples(tmp_path)) == [sample(number) for number in range(5)]
+    assert list(read_samples(tmp_path / "none")) == []
+
+
+def test_bytes_and_files_are_bounded_and_the_newest_are_kept(tmp_path: Path) -> None:
+    limits = Limits(file_bytes=1000, files=3)
+    write(tmp_path, 200, limits)
+    files = sample_files(tmp_path)
+    assert len(files) == 3
+    assert all(file.path.stat().st_size <= 1000 for file in files)
+    kept = [each.sequence for each in read_samples(tmp_path)]
+    assert kept == list(range(kept[0], 200))
+    assert len(list(tmp_path.glob("*.sha256"))) == 3, "digests go with their files"
+
+
+def test_closed_files_are_checked_by_sha256sum(tmp_path: Path) -> None:
+    write(tmp_path, 20, Limits(file_bytes=1000))
+    notes = sorted(path.name for path in tmp_path.glob("*.sha256"))
+    assert len(notes) == len(sample_files(tmp_path)) > 1
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", *notes], cwd=tmp_path, check=True)
+
+
+def test_one_changed_byte_is_noticed(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    (file,) = sample_files(tmp_path)
+    file.path.write_bytes(file.path.read_bytes().replace(b"1.5", b"1.4", 1))
+    with pytest.raises(SamplesDamaged, match="has changed since it was closed"):
+        list(read_samples(tmp_path))
+
+
+def test_a_torn_last_line_is_left_out_and_the_next_prober_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    (file,) = sample_files(tmp_path)
+    file.path.with_name(file.path.name + ".sha256").unlink()  # as after a kill: it was never closed
+    file.path.write_bytes(file.path.read_bytes()[:-10])
+    assert [each.sequence for each in read_samples(tmp_path)] == [0, 1]
+    write(tmp_path, 2)
+    assert [each.sequence for each in read_samples(tmp_path)] == [0, 1, 2, 3]
+
+
+def test_a_file_with_nothing_but_a_torn_line_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "samples-000000000000.jsonl").write_text('{"sequence":0')
+    write(tmp_path, 2)
+    assert [each.sequence for each in read_samples(tmp_path)] == [0, 1]
+
+
+def test_a_line_that_is_no_sample_is_named(tmp_path: Path) -> None:
+    (tmp_path / "samples-000000000000.jsonl").write_text(sample(0).model_dump_json() + '\n{"sequence":1}\n')
+    with pytest.raises(SamplesDamaged, match="line 2 is no sample"):
+        list(read_samples(tmp_path))
