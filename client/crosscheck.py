@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
@@ -91,9 +91,27 @@ def observe(contract: OperatorContract, *, timeout_s: float = 1.0) -> Observatio
         return Observation(tuple(nodes), tuple(views))
 
 
-def findings(contract: OperatorContract, seen: Observation) -> tuple[str, ...]:
-    """PURE  Everything that is not as declared, one sentence each; empty when all is well."""
+def findings(contract: OperatorContract, seen: Observation, *, undeclared_too: bool = False) -> tuple[str, ...]:
+    """PURE  Everything that is not as declared, one sentence each; empty when all is well.
+
+    `undeclared_too`: others than the declared nodes may be there too, whatever their state.
+    """
+    if undeclared_too:
+        seen = _without_undeclared(contract, seen)
     return tuple(_findings(contract, seen))
+
+
+def _without_undeclared(contract: OperatorContract, seen: Observation) -> Observation:
+    nodes = frozenset(node.endpoint for node in contract.nodes)
+    declared = nodes | frozenset(contract.sentinels)
+
+    def only(known: Mapping[Endpoint, str] | None) -> Mapping[Endpoint, str]:
+        return {endpoint: flags for endpoint, flags in (known or {}).items() if endpoint in declared}
+
+    return Observation(
+        tuple(replace(node, attached=node.attached & nodes) for node in seen.nodes),
+        tuple(replace(view, replicas=only(view.replicas), peers=only(view.peers)) for view in seen.sentinels),
+    )
 
 
 def _findings(contract: OperatorContract, seen: Observation) -> Iterator[str]:

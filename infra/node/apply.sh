@@ -21,8 +21,11 @@ settings() { # CONFIG SET lines from redis.conf and auth.conf
 # A standalone node that becomes a master with replicas must not refuse writes until they have come.
 without_a_fence_too_early() {
     info=$(ask "$ME" INFO replication) || info=""
-    in_sync=$(echo "$info" | grep -c '^slave[0-9]*:.*state=online') || true
     wanted=$(sed -n 's/^min-replicas-to-write //p' "$CONF_DIR/redis.conf")
+    max_lag=$(sed -n 's/^min-replicas-max-lag //p' "$CONF_DIR/redis.conf")
+    # Counted as the server counts: one that vanished without a word stays online for a minute, but its lag grows.
+    in_sync=$(echo "$info" | sed -n 's/^slave[0-9]*:.*state=online.*,lag=\([0-9]*\).*/\1/p' |
+        awk -v most="$max_lag" '$1 <= most { count++ } END { print count + 0 }')
     if [ "$in_sync" -ge "$wanted" ] || [ "$(echo "$info" | info_field role)" = slave ]; then
         cat
     else

@@ -10,6 +10,8 @@
 
 local POLL_MS = 50
 local ANSWER_TIMEOUT_S = 0.5
+-- A task that asks a peer shows a sign of life more often, whatever the peer does: see `replace_if_stuck`.
+local STUCK_MS = 3000
 
 local function option(name)
     local value = os.getenv("GATEWAY_" .. name)
@@ -27,7 +29,7 @@ end
 local function peers(kind, list)
     local found = {}
     for name, address, link in list:gmatch("([^%s,]+),([^%s,]+),([^%s,]+)") do
-        table.insert(found, { kind = kind, name = name, address = address, link = link, in_sync_ms = -math.huge })
+        table.insert(found, { kind = kind, name = name, address = address, link = link, in_sync_ms = -math.huge, watch = 0 })
     end
     return found
 end
@@ -273,7 +275,7 @@ end
 
 -- --------------------------------------------------------------------------------------------------------- the tasks
 
-local function talk_to(peer)
+local function talk_to(peer, watch)
     local socket = core.tcp()
     socket:settimeout(ANSWER_TIMEOUT_S)
     local _, problem = pcall(function()
@@ -281,7 +283,8 @@ local function talk_to(peer)
         ask(socket, "AUTH", "monitor", PASSWORD)
         while true do
             local answer = ask_about[peer.kind](socket)
-            peer.answer, peer.answered_ms = answer, now_ms()
+            assert(peer.watch == watch, "another task asks it now")
+            peer.answer, peer.answered_ms, peer.alive_ms = answer, now_ms(), now_ms()
             decide_or_stop_serving()
             core.msleep(POLL_MS)
         end
@@ -290,12 +293,15 @@ local function talk_to(peer)
     return tostring(problem)
 end
 
-local function watch(peer)
-    return function()
+local function start_watching(peer)
+    local watch = peer.watch + 1
+    peer.watch, peer.alive_ms = watch, now_ms()
+    core.register_task(function()
         local said_of_peer
-        while true do
+        while peer.watch == watch do
             local began_ms = now_ms()
-            local problem = talk_to(peer)
+            peer.alive_ms = began_ms
+            local problem = talk_to(peer, watch)
             if problem ~= said_of_peer then
                 said_of_peer = problem
                 core.log(core.notice, ("gateway: no answer from %s: %s"):format(peer.name, problem))
@@ -305,17 +311,31 @@ local function watch(peer)
                 core.msleep(POLL_MS)
             end
         end
+    end)
+end
+
+-- Seen on HAProxy 2.6 and a machine under heavy load: some tasks never woke up again although their sockets had the
+-- answer, and no time-out ended that. They cannot be ended from outside, so another one takes over.
+local function replace_if_stuck(peer)
+    if now_ms() - peer.alive_ms > STUCK_MS then
+        core.log(core.warning, ("gateway: the task that asks %s is stuck: another one takes over"):format(peer.name))
+        start_watching(peer)
     end
 end
 
-for _, list in ipairs({ data, sentinels }) do
-    for _, peer in ipairs(list) do
-        core.register_task(watch(peer))
+local function for_each_peer(act)
+    for _, list in ipairs({ data, sentinels }) do
+        for _, peer in ipairs(list) do
+            act(peer)
+        end
     end
 end
+
+for_each_peer(start_watching)
 core.register_task(function() -- answers grow old without anyone answering
     while true do
         core.msleep(POLL_MS)
+        for_each_peer(replace_if_stuck)
         decide_or_stop_serving()
     end
 end)

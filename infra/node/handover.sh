@@ -1,9 +1,10 @@
 #!/bin/sh
 # The fenced handover: moves the master to a replica without losing one acknowledged write.
 #
-#   handover.sh [NODE_ENV [to-this-node]]
+#   handover.sh [NODE_ENV [to-this-node | from-undeclared]]
 # Without NODE_ENV, the variables of node.env that are used here come from the environment. With it: from this node to
-# another, unless it is no master; with to-this-node: from another to this one, unless it is the master.
+# another, unless it is no master; with to-this-node: from another to this one, unless it is the master; with
+# from-undeclared: the same, unless the master is a declared node.
 #
 # 1. wait until a majority of Sentinels agrees, no failover runs and every replica is in sync
 # 2. CLIENT PAUSE WRITE on the master, wait until the replicas have everything it has
@@ -12,6 +13,8 @@
 # 5. wait until every Sentinel names the new master and the old one is in sync
 # The pause ends by itself after less than half of down-after: held longer, Sentinels take the master for dead, and a
 # script that was killed must not leave writers blocked. A step that fails lifts it and says so: exit 1, nothing moved.
+# While the failover runs that does not matter, for this master is being replaced, but what it acknowledges now would be
+# lost: then the pause is renewed, for as long as down-after at most. Whoever it ended too early for is told: exit 1.
 # Exit 0: moved (or, with NODE_ENV, this node is not the master). The last line on stdout tells figures, key=value.
 set -eu
 here=$(dirname "$0")
@@ -24,7 +27,16 @@ SETTLE_S=${HANDOVER_SETTLE_S:-20}   # for step 5
 FENCE_MS=$((DOWN_AFTER_MS * 45 / 100))
 fenced=""
 target=""
-if [ "${2:-}" = to-this-node ]; then target=$ME; fi
+case ${2:-} in
+    to-this-node) target=$ME ;;
+    from-undeclared)
+        elected=$(elected_master)
+        case " $DATA_NODES " in *" $elected "*) exit 0 ;; esac
+        # No majority names one: nothing is known that would have to move.
+        [ -n "$elected" ] || exit 0
+        target=$ME
+        ;;
+esac
 
 give_up() {
     unfence
@@ -141,7 +153,14 @@ done
 if [ $# -gt 0 ] && [ -z "$target" ] && [ "$old" != "$ME" ]; then give_up "this node says role:master but the Sentinels name $old"; fi
 
 fence_begun=$(now_ms)
-left() { echo $((FENCE_MS - ($(now_ms) - fence_begun))); }
+fence_until=$((fence_begun + FENCE_MS))
+left() { echo $((fence_until - $(now_ms))); }
+renew() { # from now on as long as at first; its clock starts before the server's
+    ends=$(($(now_ms) + FENCE_MS))
+    if [ "$ends" -le $((fence_begun + DOWN_AFTER_MS)) ] && ask "$old" CLIENT PAUSE "$FENCE_MS" WRITE >/dev/null; then
+        fence_until=$ends
+    fi
+}
 fenced=$old
 answer=$(printf 'CLIENT PAUSE %s WRITE\nINFO replication\n' "$FENCE_MS" | ask "$old") || give_up "$old does not answer"
 case $answer in OK*) ;; *) give_up "$old refused CLIENT PAUSE" ;; esac
@@ -152,10 +171,12 @@ until in_sync "$offset" $replicas; do
     [ "$(left)" -gt $((FENCE_MS / 2)) ] || give_up "the replicas of $old did not catch up to offset $offset"
 done
 ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || give_up "$leader refused SENTINEL FAILOVER"
+renew
 
 late=""
 # shellcheck disable=SC2086
-until new=$(promoted_among $replicas) && [ -n "$new" ]; do
+until new=$(promoted_among $target $replicas) && [ -n "$new" ]; do
+    if [ -z "$late" ] && [ "$(left)" -gt 0 ] && [ "$(left)" -lt $((FENCE_MS / 2)) ]; then renew; fi
     if [ "$(left)" -le 0 ] && [ -z "$late" ]; then
         # It may still come. Writers go on; the old master is demoted the moment the new one is seen.
         late="yes"
@@ -165,6 +186,7 @@ until new=$(promoted_among $replicas) && [ -n "$new" ]; do
 done
 printf 'REPLICAOF %s %s\nCLIENT UNPAUSE\nCLIENT KILL TYPE normal\n' "${new%:*}" "${new##*:}" | ask "$old" >/dev/null ||
     log "could not demote $old: the Sentinels will"
+[ "$(left)" -gt 0 ] || late="yes"
 fenced=""
 fenced_ms=$(($(now_ms) - fence_begun))
 

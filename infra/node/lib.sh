@@ -5,6 +5,7 @@
 # node.env (see infra/node_config.py) tells who this node is; its target adds where things are:
 #   CONF_DIR  rendered files, never written here     DATA_DIR  the data set, Sentinel's state
 #   RUN_DIR   this start's files: pid, final config   SERVER, CLI  the programs
+#   LOCAL_HOST  where the node reaches itself, if that is not the address that it announces
 # With TLS=yes, CONF_DIR also has node.crt, node.key and ca.crt, and the CLI gets CLI_FLAGS.
 umask 077
 
@@ -37,6 +38,8 @@ use_operator_password() { # the CLI reads it from the environment: it never is a
 ask() { # ask HOST:PORT COMMAND...: the reply, or failure within ASK_TIMEOUT_S. Without a command: commands from stdin.
     at=$1
     shift
+    # A pod's own Service may lead back to it, or not: that is up to the cluster's network.
+    if [ "$at" = "${ME:-}" ]; then at="${LOCAL_HOST:-${at%:*}}:${at##*:}"; fi
     # shellcheck disable=SC2086
     timeout "$ASK_TIMEOUT_S" "$CLI" ${CLI_FLAGS:-} -e --no-auth-warning --user operator \
         -h "${at%:*}" -p "${at##*:}" "$@" 2>/dev/null

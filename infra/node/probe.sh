@@ -1,8 +1,10 @@
 #!/bin/sh
-# Is this node well? probe.sh NODE_ENV live|ready
+# Is this node well? probe.sh NODE_ENV live|alive|ready|agreed|settled|in_place
 #   live   the server answers; loading a data set or syncing is life, and never a reason for a restart
+#   alive  live, or the node still waits for the decision with which it starts its server
 #   ready  a master that the Sentinels name, or a replica in sync; a Sentinel that sees a quorum
 #   agreed ready, and it knows all declared peers (one that is no longer declared goes after this was asked)
+#   in_place  ready, or it has no data and waits for its first decision: whoever deploys it goes on to the Sentinels
 #   settled  ready, or it never belonged to a deployment yet, and so has nobody to wait for
 set -eu
 here=$(dirname "$0")
@@ -13,6 +15,10 @@ load_node_env "$1"
 live() {
     # The reply may be an error (LOADING, MASTERDOWN): any reply is a sign of life.
     [ -n "$(ask "$ME" PING)" ]
+}
+
+alive() {
+    [ ! -e "$RUN_DIR/server.pid" ] || live
 }
 
 ready() {
@@ -51,6 +57,15 @@ agreed() {
     fi
 }
 
+in_place() {
+    if ready; then return; fi
+    [ "$NODE_KIND" = data ] && never_served
+}
+
+never_served() {
+    [ ! -e "$RUN_DIR/server.pid" ] && [ ! -e "$DATA_DIR/dump.rdb" ] && [ ! -e "$DATA_DIR/appendonlydir" ]
+}
+
 settled() {
     if ready; then return; fi
     if [ "$NODE_KIND" = sentinel ]; then
@@ -59,7 +74,7 @@ settled() {
     elif [ -z "$(votes)" ]; then
         return # no Sentinel answers: whoever deploys starts them after the data nodes
     else
-        [ ! -e "$RUN_DIR/server.pid" ] && [ ! -e "$DATA_DIR/dump.rdb" ] && [ ! -e "$DATA_DIR/appendonlydir" ]
+        never_served
     fi
 }
 

@@ -128,11 +128,12 @@ configure_data() {
 }
 
 become_eligible_when_synced() {
-    until [ "$(ask "$ME" INFO replication | info_field master_link_status)" = up ]; do
+    # Both until they succeed: an answer that came too late once must not leave a replica that is never promoted.
+    until [ "$(ask "$ME" INFO replication | info_field master_link_status)" = up ] &&
+        [ "$(ask "$ME" CONFIG SET replica-priority 100)" = OK ]; do
         kill -0 "$1" 2>/dev/null || return 0
         sleep 0.1
     done
-    ask "$ME" CONFIG SET replica-priority 100 >/dev/null
     rm -f "$UNSYNCED"
     log "in sync for the first time: may be promoted from now on"
 }

@@ -14,12 +14,15 @@ LOOK_S = 5.0
 
 
 def converge(variables: Mapping[str, str], check_alive: Callable[[], None]) -> None:
-    """Wait until the cross-check finds nothing. `variables`: an OperatorContract's.
+    """Wait until the cross-check finds nothing but nodes that are declared no longer: those are deleted after this.
+
+    `variables`: an OperatorContract's.
 
     `check_alive` raises when waiting has become pointless. Raises TimeoutError with the last findings after TIMEOUT_S.
     After an error the resource is not recorded, so the next `up` looks again.
     """
-    if found := _await_agreement(OperatorContract.from_env(variables), TIMEOUT_S, check_alive):
+    contract = OperatorContract.from_env(variables)
+    if found := _await_agreement(contract, TIMEOUT_S, check_alive, undeclared_too=True):
         raise TimeoutError(f"not converged within {TIMEOUT_S:.0f} s:\n" + "\n".join(f"- {each}" for each in found))
 
 
@@ -32,10 +35,14 @@ def is_converged(variables: Mapping[str, str]) -> bool:
 
 
 def _await_agreement(
-    contract: OperatorContract, timeout_s: float, check_alive: Callable[[], None] = lambda: None
+    contract: OperatorContract,
+    timeout_s: float,
+    check_alive: Callable[[], None] = lambda: None,
+    *,
+    undeclared_too: bool = False,
 ) -> tuple[str, ...]:
     end = time.monotonic() + timeout_s
-    while (found := findings(contract, observe(contract))) and time.monotonic() < end:
+    while (found := findings(contract, observe(contract), undeclared_too=undeclared_too)) and time.monotonic() < end:
         check_alive()
         time.sleep(0.1)
     return found

@@ -40,9 +40,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def agree_at(clock: Clock, second: float) -> Callable[[object, object], tuple[str, ...]]:
+def agree_at(clock: Clock, second: float) -> Callable[..., tuple[str, ...]]:
     """A cross-check that finds something until that second."""
-    return lambda _contract, _seen: () if clock.now >= second else (f"at {clock.now:.0f} s data-1 follows nobody",)
+
+    def findings(_contract: object, _seen: object, *, undeclared_too: bool) -> tuple[str, ...]:
+        return () if clock.now >= second else (f"at {clock.now:.0f} s data-1 follows nobody",)
+
+    return findings
 
 
 def all_alive() -> None:

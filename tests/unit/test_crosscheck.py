@@ -253,3 +253,22 @@ def test_nobody_answering_is_told_of_everybody() -> None:
     for index in range(3):
         seen = dead_sentinel(index)(dead_node(index)(seen))
     assert len([finding for finding in findings(CONTRACT, seen) if DOWN in finding]) == 6
+
+
+def test_nodes_that_are_about_to_go_can_be_left_out_but_nothing_else() -> None:
+    seen = healthy()
+    going = Observation(
+        tuple(replace(each, attached=each.attached | {STRANGER}) if each.attached else each for each in seen.nodes),
+        tuple(
+            replace(
+                each,
+                replicas=dict(each.replicas or {}) | {STRANGER: "s_down,slave"},
+                peers=dict(each.peers or {}) | {Endpoint("10.9.9.9", 26379): "sentinel"},
+            )
+            for each in seen.sentinels
+        ),
+    )
+    assert len(findings(CONTRACT, going)) == 1 + 3 * 3
+    assert findings(CONTRACT, going, undeclared_too=True) == ()
+    broken = dead_sentinel(2)(node(1, link_up=False)(going))
+    assert len(findings(CONTRACT, broken, undeclared_too=True)) == 2

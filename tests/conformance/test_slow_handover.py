@@ -1,0 +1,38 @@
+"""A handover on a machine so slow that its fence could end before the old master is demoted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from client.ledger import Ledger
+from infra.targets.servers import find_servers
+from tests.deployment import Deployment, deployed
+
+pytestmark = pytest.mark.deployment
+
+
+@pytest.fixture
+def larger(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
+    """More replicas to ask, which takes its time."""
+    yield from deployed(tmp_path / "nodes", replicas="4")
+
+
+@pytest.mark.parametrize("each_ms", [40, 80, 120])
+def test_a_slow_handover_loses_nothing_or_says_so(larger: Deployment, tmp_path: Path, each_ms: int) -> None:
+    cli = tmp_path / "slow-cli"
+    cli.write_text(f'#!/bin/sh\n{shutil.which("sleep")} 0.{each_ms:03}\nexec {find_servers().cli} "$@"\n')
+    cli.chmod(0o700)
+    new = larger.data[-1]
+    env = larger.folder(new) / "conf" / "node.env"
+    env.write_text(env.read_text() + f"CLI='{cli}'\n")
+    with Ledger(larger.contract) as ledger:
+        ledger.wait_for_acks(200)
+        code, output = larger.run(new, "handover.sh", "to-this-node")
+        ledger.wait_for_acks(200)
+    report = ledger.verify()
+    print(f"{each_ms} ms for each question: exit {code}, {output}, {report}")
+    assert code or not report.lost
