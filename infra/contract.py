@@ -146,9 +146,10 @@ class OperatorContract(Contract):
     down_after_ms: int
     users: dict[str, SecretStr]
 
-    def application(self) -> Contract:
-        """Only what an application may know."""
-        return Contract(**{name: getattr(self, name) for name in Contract.model_fields})
+    def application(self, *, standalone: bool = False) -> Contract:
+        """Only what an application may know. `standalone`: that it shall not ask Sentinels, whatever there is."""
+        known = {name: getattr(self, name) for name in Contract.model_fields}
+        return Contract(**(known | ({"sentinel_enabled": False} if standalone else {})))
 
     def to_env(self) -> dict[str, str]:
         return super().to_env() | {

@@ -6,11 +6,12 @@ same. IPv4 only: no target gives a node an IPv6 address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network
 
+from infra.contract import Endpoint
 from infra.settings import Settings
 from infra.topology import Node, Topology
 
@@ -25,6 +26,7 @@ class Group(StrEnum):
     GATEWAY = "gateway"
     CLIENTS = "clients"
     MONITORING = "monitoring"
+    CANARY = "canary"
 
 
 OWN = (Group.DATA, Group.SENTINELS, Group.GATEWAY)
@@ -38,6 +40,7 @@ class Gateway:
     address: str
     ports: tuple[int, ...]
     statistics_port: int
+    canary_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,15 @@ def plan(topology: Topology, settings: Settings, gateway: Gateway | None = None)
         Group.GATEWAY: _networks([gateway.address] if gateway else []),
         Group.CLIENTS: _networks(settings.clients),
         Group.MONITORING: _networks(settings.monitoring),
+        Group.CANARY: _networks([Endpoint.parse(settings.canary).host] if settings.canary else []),
     }
     present = {group for group, addresses in members.items() if addresses}
-    rules = (rule for rule in _rules(topology, gateway) if {rule.source, rule.destination} <= present)
-    return Firewall(topology.stack, members, tuple(rules))
+    return Firewall(topology.stack, members, rules(topology, gateway, present))
+
+
+def rules(topology: Topology, gateway: Gateway | None, present: Collection[Group]) -> tuple[Rule, ...]:
+    """The rules among the groups that have members."""
+    return tuple(rule for rule in _rules(topology, gateway) if {rule.source, rule.destination} <= set(present))
 
 
 def _rules(topology: Topology, gateway: Gateway | None) -> Iterable[Rule]:
@@ -91,6 +99,7 @@ def _rules(topology: Topology, gateway: Gateway | None) -> Iterable[Rule]:
         yield Rule(Group.GATEWAY, Group.SENTINELS, sentinels, "asks which node the majority holds for the master")
         yield Rule(Group.CLIENTS, Group.GATEWAY, gateway.ports, "applications that follow the master by one address")
         yield Rule(Group.MONITORING, Group.GATEWAY, (gateway.statistics_port,), "the gateway's statistics")
+        yield Rule(Group.GATEWAY, Group.CANARY, gateway.canary_ports, "a canary's share of the clients")
 
 
 def describe(firewall: Firewall) -> list[str]:

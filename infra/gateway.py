@@ -8,6 +8,7 @@ The whole behaviour, with its reasons, is in docs/gateway.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from infra.node_config import NodeFiles
 from infra.setting_checks import majority
@@ -16,6 +17,9 @@ from infra.topology import Node, Topology
 
 CONFIGURATION = "haproxy.cfg"
 PASSWORD_FILE = "monitor.password"  # noqa: S105  # a file's name
+# The declared percentage of clients for the canary. infra/node/canary.lua sees that it changed: no reload is needed.
+SHARE_FILE = "canary.share"
+CANARY_PROGRAM = "canary.lua"
 # Below Redis's own default of 10,000, so that one gateway never fills a node that others reach directly.
 MAX_CONNECTIONS = 4000
 
@@ -24,7 +28,8 @@ MAX_CONNECTIONS = 4000
 class Place:
     """Where a gateway runs: the address it listens on (IPv4) and the folders it sees.
 
-    `run_dir` is writable and, with TLS, holds sockets: keep it short. `ca_file` is wanted with TLS only.
+    `program` is where infra/node/gateway.lua is put; canary.lua is beside it. `run_dir` is writable and, with
+    TLS, holds sockets: keep it short. `ca_file` is wanted with TLS only.
     """
 
     host: str
@@ -35,19 +40,24 @@ class Place:
 
 
 def render(topology: Topology, settings: Settings, monitor_password: str, place: Place) -> NodeFiles:
-    """The gateway's files for `place.conf_dir`. `place.program` is where infra/node/gateway.lua is put."""
+    """The gateway's files for `place.conf_dir`."""
     sections = [
         _global(topology, settings, place),
         _DEFAULTS,
-        _address("write", place.host, settings.gateway_port, "master"),
-        _address("read", place.host, settings.gateway_read_port, "readers"),
+        _address("write", place.host, settings.gateway_port, "master", settings),
+        _address("read", place.host, settings.gateway_read_port, "readers", settings),
         _backend("master", "first", topology),
         _backend("readers", "leastconn", topology, "    option redispatch 1", "    retries 2"),
         _statistics(place.host, settings.gateway_stats_port),
     ]
     if settings.tls:
         sections += [_verified_link(node, place) for node in topology.nodes]
-    return NodeFiles({CONFIGURATION: "\n".join(sections)}, {PASSWORD_FILE: monitor_password + "\n"})
+    plain = {}
+    if settings.canary:
+        sections.append(_canary(settings, place))
+        plain[SHARE_FILE] = f"{settings.canary_share}\n"
+    plain[CONFIGURATION] = "\n".join(sections)
+    return NodeFiles(plain, {PASSWORD_FILE: monitor_password + "\n"})
 
 
 def _global(topology: Topology, settings: Settings, place: Place) -> str:
@@ -61,6 +71,11 @@ def _global(topology: Topology, settings: Settings, place: Place) -> str:
         "DATA": _peers(topology.data, settings, place),
         "SENTINELS": _peers(topology.sentinels, settings, place),
     }
+    if settings.canary:
+        options |= {
+            "CANARY_SHARE_FILE": f"{place.conf_dir}/{SHARE_FILE}",
+            "CANARY_OVERRIDE_FILE": f"{place.run_dir}/{SHARE_FILE}",
+        }
     return _lines(
         "global",
         f"    maxconn {2 * MAX_CONNECTIONS + 100}",
@@ -72,7 +87,12 @@ def _global(topology: Topology, settings: Settings, place: Place) -> str:
             for name, value in options.items()
         ),
         f"    lua-load {place.program}",
+        *_canary_program(settings, place),
     )
+
+
+def _canary_program(settings: Settings, place: Place) -> tuple[str, ...]:
+    return (f"    lua-load {PurePosixPath(place.program).with_name(CANARY_PROGRAM)}",) if settings.canary else ()
 
 
 # A day without a byte is normal for a pool, a blocking command or a subscriber; what finds dead peers is keepalive,
@@ -97,11 +117,13 @@ defaults
 """
 
 
-def _address(name: str, host: str, port: int, backend: str) -> str:
+def _address(name: str, host: str, port: int, backend: str, settings: Settings) -> str:
+    canary = {"master": "canary", "readers": "canary-readers"}[backend]
     return _lines(
         f"frontend {name}",
         f"    bind {host}:{port}",
         f"    maxconn {MAX_CONNECTIONS}",
+        *([f"    use_backend {canary} if {{ lua.to_canary -m bool }}"] if settings.canary else []),
         f"    default_backend {backend}",
     )
 
@@ -112,6 +134,41 @@ def _backend(name: str, balance: str, topology: Topology, *options: str) -> str:
         f"    server {node.name} {node.endpoint} disabled on-marked-down shutdown-sessions" for node in topology.data
     )
     return _lines(f"backend {name}", f"    balance {balance}", *options, *servers)
+
+
+def _canary(settings: Settings, place: Place) -> str:
+    """The canary's gateway, which follows the canary's master; it is up while that answers there.
+
+    It is given up after 10 s: the canary's own failovers are the canary's clients' to see. Without the monitor's
+    password, which is the canary's own, a server answers that one is needed.
+    """
+    host, _, _port = settings.canary.rpartition(":")
+    readers = f"{host}:{settings.canary_read_port}"
+    verified = f" check-ssl verify required ca-file {place.ca_file} verifyhost gateway" if settings.tls else ""
+    return "\n".join(
+        (
+            _lines(
+                "backend canary-health",
+                "    option tcp-check",
+                "    tcp-check connect",
+                r"    tcp-check send PING\r\n",
+                r"    tcp-check expect rstring ^(\+PONG|-NOAUTH)",
+                "    timeout check 1s",
+                f"    server canary {settings.canary} check inter 500ms fall 20 rise 2{verified}",
+            ),
+            _buckets("canary", settings.canary),
+            _buckets("canary-readers", readers),
+        )
+    )
+
+
+def _buckets(name: str, address: str) -> str:
+    """One server for each hundredth of the clients, all of them the same: a share that shrinks closes some of them."""
+    return _lines(
+        f"backend {name}",
+        "    use-server %[lua.canary_server] if TRUE",
+        f"    server-template bucket 1-100 {address} track canary-health/canary on-marked-down shutdown-sessions",
+    )
 
 
 def _statistics(host: str, port: int) -> str:

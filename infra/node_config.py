@@ -51,14 +51,20 @@ class NodeFiles:
     secret: dict[str, str] = field(repr=False)
 
 
-def render(node: Node, topology: Topology, settings: Settings, passwords: Mapping[str, str]) -> NodeFiles:
-    """All files of one node. `passwords`: user -> password, in the clear."""
+def render(
+    node: Node, topology: Topology, settings: Settings, passwords: Mapping[str, str], listen: str | None = None
+) -> NodeFiles:
+    """All files of one node. `passwords`: user -> password, in the clear.
+
+    `listen`: the address to bind where that is not the one that the node announces.
+    """
+    bind = listen or node.endpoint.host
     secret = {"users.acl": _users(node.kind, settings), "operator.password": passwords["operator"] + "\n"}
     if node.kind is Kind.SENTINEL:
         plain = {}
-        secret["sentinel.conf"] = _sentinel_conf(node, topology, settings, passwords)
+        secret["sentinel.conf"] = _sentinel_conf(node, topology, settings, passwords, bind)
     else:
-        plain = {"redis.conf": _redis_conf(node, topology, settings)}
+        plain = {"redis.conf": _redis_conf(node, topology, settings, bind)}
         secret["auth.conf"] = f'masteruser replica\nmasterauth "{passwords["replica"]}"\n'
     return NodeFiles(plain | {"node.env": render_env(_node_env(node, topology, settings))}, secret)
 
@@ -77,10 +83,10 @@ def _digest(password: SecretStr) -> str:
     return "#" + hashlib.sha256(password.get_secret_value().encode()).hexdigest()
 
 
-def _redis_conf(node: Node, topology: Topology, settings: Settings) -> str:
+def _redis_conf(node: Node, topology: Topology, settings: Settings, bind: str) -> str:
     clustered = topology.mode == "sentinel"
     return _lines(
-        f"bind {node.endpoint.host}",
+        f"bind {bind}",
         *_transport(node, settings),
         f"replica-announce-ip {node.endpoint.host}",
         f"replica-announce-port {node.endpoint.port}",
@@ -101,11 +107,11 @@ def _redis_conf(node: Node, topology: Topology, settings: Settings) -> str:
     )
 
 
-def _sentinel_conf(node: Node, topology: Topology, settings: Settings, passwords: Mapping[str, str]) -> str:
+def _sentinel_conf(node: Node, topology: Topology, settings: Settings, passwords: Mapping[str, str], bind: str) -> str:
     """The seed. Sentinel rewrites its copy, so it is used only where there is none; start.sh fills in the master."""
     name = topology.master_name
     return _lines(
-        f"bind {node.endpoint.host}",
+        f"bind {bind}",
         *_transport(node, settings),
         "daemonize no",
         "sentinel resolve-hostnames no",

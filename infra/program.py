@@ -13,13 +13,35 @@ from infra.node_config import render
 from infra.problems import ConfigurationError
 from infra.settings import Settings, load, stop
 from infra.targets.base import Deployment, Target, stack_folder
-from infra.targets.docker import DockerTarget
-from infra.targets.process import ProcessTarget
 from infra.targets.servers import NoServerFound
 from infra.tls import CA_FILE, tls_files
 from infra.topology import Topology, plan
 
-TARGETS: Mapping[str, Callable[[Settings], Target]] = {"process": ProcessTarget, "docker": DockerTarget}
+
+def _process(settings: Settings) -> Target:
+    from infra.targets.process import ProcessTarget
+
+    return ProcessTarget(settings)
+
+
+def _docker(settings: Settings) -> Target:
+    from infra.targets.docker import DockerTarget
+
+    return DockerTarget(settings)
+
+
+def _kubernetes(settings: Settings) -> Target:
+    from infra.targets.kubernetes import KubernetesTarget
+
+    return KubernetesTarget(settings)
+
+
+# Each is imported where it is wanted: a provider's SDK takes a second or two, and wants its plugin.
+TARGETS: Mapping[str, Callable[[Settings], Target]] = {
+    "process": _process,
+    "docker": _docker,
+    "kubernetes": _kubernetes,
+}
 
 
 class RedisSentinel(pulumi.ComponentResource):
@@ -29,14 +51,15 @@ class RedisSentinel(pulumi.ComponentResource):
         super().__init__("redis-sentinel:index:RedisSentinel", name, None, opts)
         target = TARGETS[settings.target](settings)
         topology = plan(stack, settings, target.address)
+        target.prepare(topology, parent=self)
         passwords = credentials.passwords(settings)
-        files = {node.name: render(node, topology, settings, passwords) for node in topology.nodes}
+        files = {node.name: render(node, topology, settings, passwords, target.listen(node)) for node in topology.nodes}
         gateway = target.gateway()
         contract = operator_contract(topology, settings, passwords, gateway)
-        tls = tls_files(topology, settings, contract.tls_ca_file, parent=self, gateway=gateway)
+        tls = tls_files(topology, settings, contract.tls_ca_file, target.aliases, parent=self, gateway=gateway)
         target.deploy(Deployment(topology, settings, files, contract, tls), parent=self)
-        self.contract = credentials.sealed(contract.application().to_env())
-        self.operator_contract = credentials.sealed(contract.to_env())
+        self.contract = target.resolve(contract.application(standalone=settings.contract_mode == "standalone").to_env())
+        self.operator_contract = target.resolve(contract.to_env())
         self.register_outputs({"contract": self.contract, "operatorContract": self.operator_contract})
 
 

@@ -82,10 +82,10 @@ def _ports_do_not_clash(data_port: int, replicas: int, sentinel_port: int, senti
     return Conflict("sentinel_port", f"{sentinels} ports in a row outside {taken}", str(free))
 
 
-def _docker_has_an_image(target: str, image: str) -> Conflict | None:
-    if target != "docker" or image:
+def _containers_have_an_image(target: str, image: str) -> Conflict | None:
+    if target == "process" or image:
         return None
-    return Conflict("image", "an image, since target is docker", "redis@sha256:<digest>")
+    return Conflict("image", f"an image, since target is {target}", "redis@sha256:<digest>")
 
 
 def _gateway_has_a_place(target: str, gateway: bool) -> Conflict | None:
@@ -104,6 +104,47 @@ def _gateway_ports_differ(gateway_port: int, gateway_read_port: int, gateway_sta
     return None
 
 
+def _publishing_is_guarded(target: str, gateway: bool, firewall: bool, gateway_publish: str) -> Conflict | None:
+    if not gateway_publish:
+        return None
+    if target != "docker":
+        return Conflict("target", "docker, since gatewayPublish names a port of a Docker host", "docker")
+    if not gateway:
+        return Conflict("gateway", "true, since gatewayPublish publishes its port", "true")
+    if not firewall:
+        why = "true, since gatewayPublish is set: ports that Docker publishes pass the host's own firewall by"
+        return Conflict("firewall", why, "true")
+    return None
+
+
+def _canary_has_a_gateway(gateway: bool, canary: str) -> Conflict | None:
+    if gateway or not canary:
+        return None
+    return Conflict("canary", "nothing, since this stack runs no gateway that could send clients there", "")
+
+
+def _standalone_address_follows(mode: str, gateway: bool, contract_mode: str) -> Conflict | None:
+    if contract_mode != "standalone" or gateway or mode == "standalone":
+        return None
+    why = "sentinel, since this stack runs no gateway: the first node's address does not follow the master"
+    return Conflict("contract_mode", why, "sentinel")
+
+
+def _share_is_possible(workload: str, canary: str, canary_share: int) -> Conflict | None:
+    if not canary_share:
+        return None
+    if not canary:
+        return Conflict("canary_share", "0, since no `canary` is set that could get a share", "0")
+    if workload == "record":
+        why = (
+            "0, since workload is record: what clients write during the canary stays in the canary, and is gone when "
+            "they come back. For a system of record prove the release in staging, then roll it out node by node (up); "
+            "if everything stored here can be lost, declare `workload: cache`"
+        )
+        return Conflict("canary_share", why, "0")
+    return None
+
+
 def _own_authority_serves(ca_certificate: str, ca_key: SecretStr) -> Conflict | None:
     if not ca_certificate and not ca_key.get_secret_value():
         return None
@@ -118,8 +159,8 @@ def _own_authority_serves(ca_certificate: str, ca_key: SecretStr) -> Conflict | 
     return None
 
 
-def _docker_has_a_gateway_image(target: str, gateway: bool, gateway_image: str) -> Conflict | None:
-    if target != "docker" or not gateway or gateway_image:
+def _gateway_has_an_image(target: str, gateway: bool, gateway_image: str) -> Conflict | None:
+    if target == "process" or not gateway or gateway_image:
         return None
     return Conflict("gateway_image", "an image, since gateway is true: `make images` builds one", "sha256:<id>")
 
@@ -139,10 +180,14 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Conflict | None]], ...] = (
     (("sentinel_port", "sentinels"), _sentinel_ports_exist),
     (("data_port", "replicas", "sentinel_port", "sentinels"), _ports_do_not_clash),
     (("ca_certificate", "ca_key"), _own_authority_serves),
-    (("target", "image"), _docker_has_an_image),
-    (("target", "gateway", "gateway_image"), _docker_has_a_gateway_image),
+    (("target", "image"), _containers_have_an_image),
+    (("target", "gateway", "gateway_image"), _gateway_has_an_image),
     (("target", "firewall", "firewall_image"), _docker_has_a_firewall_image),
     (("target", "gateway"), _gateway_has_a_place),
     (("gateway_port", "gateway_read_port", "gateway_stats_port"), _gateway_ports_differ),
+    (("gateway", "canary"), _canary_has_a_gateway),
+    (("workload", "canary", "canary_share"), _share_is_possible),
+    (("mode", "gateway", "contract_mode"), _standalone_address_follows),
+    (("target", "gateway", "firewall", "gateway_publish"), _publishing_is_guarded),
 )
 """Checks across settings; each runs when all the settings that it reads are good by themselves."""

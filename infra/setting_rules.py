@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
 from pydantic import SecretStr
 
-from infra.contract import SAFE_MASTER_NAME
+from infra.contract import HOST, SAFE_MASTER_NAME, Endpoint
 
 # Longer runs of digits are out of every range; int() itself refuses a text of thousands of digits.
 WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -184,6 +184,74 @@ class Subnet:
 
 
 @dataclass(frozen=True)
+class HostPort:
+    """An address of the Docker host and a port of it; empty for none.
+
+    Not every address at once: a certificate has to name it, and nobody should publish on a network by oversight.
+    """
+
+    kind = "address and port"
+
+    def read(self, text: str) -> str:
+        if not text:
+            return text
+        try:
+            endpoint = Endpoint.parse(text)
+            address = IPv4Address(endpoint.host)
+        except ValueError:
+            raise Refused(self.describe()) from None
+        if str(endpoint) != text or address.is_unspecified or address.is_multicast or address.is_reserved:
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return "an IPv4 address of the Docker host (not 0.0.0.0) and a port, such as 192.168.7.5:6379; empty for none"
+
+
+@dataclass(frozen=True)
+class GatewayAddress:
+    """Another stack's gateway; empty for none. An address, since no name is resolved where connections pass."""
+
+    kind = "address and port"
+
+    def read(self, text: str) -> str:
+        if not text:
+            return text
+        try:
+            endpoint = Endpoint.parse(text)
+            address = IPv4Address(endpoint.host)
+        except ValueError:
+            raise Refused(self.describe()) from None
+        if str(endpoint) != text or address.is_unspecified or address.is_multicast:
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return "an IPv4 address and a port, such as 10.0.0.5:6379; empty for none"
+
+
+@dataclass(frozen=True)
+class HostNames:
+    """A list of host names and addresses, as JSON, for certificates."""
+
+    kind = "list of names"
+
+    def read(self, text: str) -> tuple[str, ...]:
+        try:
+            items = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Refused(self.describe()) from None
+        if not isinstance(items, list) or not all(isinstance(item, str) and HOST.fullmatch(item) for item in items):
+            raise Refused(self.describe())
+        if len(set(items)) < len(items):
+            raise Refused(f"{self.describe()}, each once", json.dumps(list(dict.fromkeys(items))))
+        return tuple(items)
+
+    def describe(self) -> str:
+        return 'a list of host names or addresses, such as ["redis.example.com", "10.0.0.5"]'
+
+
+@dataclass(frozen=True)
 class EngineAddress:
     """Where a Docker engine listens; empty for this machine's."""
 
@@ -196,6 +264,103 @@ class EngineAddress:
 
     def describe(self) -> str:
         return "unix:///path, ssh://user@host or tcp://host:port; empty for what DOCKER_HOST or the default says"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A name in some other system, which knows whether it exists; empty for none."""
+
+    kind = "name"
+
+    def read(self, text: str) -> str:
+        if text and not re.fullmatch(r"[A-Za-z0-9][\w.@:/-]{0,252}", text, re.ASCII):
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return "letters, digits and . @ : / _ -, a letter or digit first; empty for none"
+
+
+@dataclass(frozen=True)
+class FilePath:
+    """A file of this machine; empty for none. Whether it is there shows when it is read."""
+
+    kind = "path"
+
+    def read(self, text: str) -> str:
+        if text and not re.fullmatch(r"[/~.\w][^\x00-\x1f]{0,1023}", text):
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return "a path; empty for the default"
+
+
+@dataclass(frozen=True)
+class KubernetesName:
+    """A name as Kubernetes takes it for a namespace (RFC 1123 label)."""
+
+    kind = "name"
+    spelling = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+    def read(self, text: str) -> str:
+        if not self.spelling.fullmatch(text):
+            plain = re.sub("[^a-z0-9-]+", "-", text.lower()).strip("-")[:63].strip("-")
+            raise Refused(self.describe(), plain or None)
+        return text
+
+    def describe(self) -> str:
+        return "lower case letters, digits and '-', a letter or digit first and last, at most 63"
+
+
+@dataclass(frozen=True)
+class StorageSize:
+    """A volume's size as Kubernetes spells it."""
+
+    kind = "size"
+
+    def read(self, text: str) -> str:
+        if not re.fullmatch(r"[1-9][0-9]{0,5}(Mi|Gi|Ti)", text):
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return "a whole number and Mi, Gi or Ti, such as 10Gi"
+
+
+@dataclass(frozen=True)
+class Pods:
+    """A list of namespaces, each with labels where only some of its pods are meant, as JSON."""
+
+    kind = "list of pods"
+    label = r"[A-Za-z0-9][\w./-]{0,252}=[A-Za-z0-9][\w.-]{0,62}"
+    spelling = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,61}}[a-z0-9])?(:{label}(,{label})*)?", re.ASCII)
+
+    def read(self, text: str) -> tuple[str, ...]:
+        try:
+            items = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Refused(self.describe()) from None
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise Refused(self.describe())
+        for item in items:
+            if not self.spelling.fullmatch(item):
+                raise Refused(f"{self.describe()}; {item[:60]!r} is none")
+        return tuple(dict.fromkeys(items))
+
+    def describe(self) -> str:
+        return 'a list of namespaces, with labels if only some pods are meant: ["shop", "tools:app=cron,tier=batch"]'
+
+
+@dataclass(frozen=True)
+class Namespaces(Pods):
+    """A list of namespaces, as JSON."""
+
+    kind = "list of namespaces"
+    spelling = KubernetesName.spelling
+
+    def describe(self) -> str:
+        return 'a list of namespaces, such as ["shop", "billing"]'
 
 
 @dataclass(frozen=True)

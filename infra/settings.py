@@ -7,6 +7,7 @@ when called, so that everything downstream of the settings can be tested without
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args
@@ -20,19 +21,28 @@ from infra.setting_checks import majority
 from infra.setting_reader import Derived, Option, Reader
 from infra.setting_rules import (
     EngineAddress,
+    FilePath,
     Flag,
+    GatewayAddress,
+    HostNames,
+    HostPort,
+    KubernetesName,
     MasterName,
     MemorySize,
+    Namespaces,
     Networks,
     OneOf,
     Password,
     Pem,
     PinnedImage,
+    Pods,
     PrivateKey,
     SecondPassword,
     SentinelCount,
+    StorageSize,
     Subnet,
     Whole,
+    Word,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +50,10 @@ if TYPE_CHECKING:
 
 USERS = ("app", "replica", "sentinel", "monitor", "operator")
 
-Target = Literal["process", "docker"]
+Target = Literal["process", "docker", "kubernetes"]
+Spread = Literal["hard", "hosts", "soft"]
 Mode = Literal["sentinel", "standalone"]
+Workload = Literal["cache", "record"]
 Fsync = Literal["everysec", "always"]
 Eviction = Literal[
     "noeviction",
@@ -55,10 +67,16 @@ Eviction = Literal[
 ]
 
 
+def _label(text: str) -> str:
+    """The text as a label that Kubernetes takes."""
+    return re.sub("[^a-z0-9-]+", "-", text.lower())[:63].strip("-")
+
+
 def _quorum_of(_stack: str, values: Mapping[str, Any]) -> str | None:
     return str(majority(values["sentinels"])) if "sentinels" in values else None
 
 
+NAMESPACE_OF_STACK = Derived("`redis-<stack>`", lambda stack, _values: _label(f"redis-{stack}"))
 REDIS_STACK_NAME = Derived("`redis-<stack>`", lambda stack, _values: f"redis-{stack}")
 SUBNET_OF_STACK = Derived(
     "`10.201.<n>.0/24`, n from the stack's name", lambda stack, _values: f"10.201.{crc32(stack.encode()) % 256}.0/24"
@@ -96,7 +114,8 @@ class Settings(BaseModel):
     )
 
     target: Annotated[Target, OneOf(get_args(Target))] = Field(
-        description="Where the nodes run: `process` is servers on this machine, loopback only; `docker` one engine.",
+        description="Where the nodes run: `process` is servers on this machine, loopback only; `docker` one engine; "
+        "`kubernetes` a cluster.",
         examples=["process"],
     )
     mode: Annotated[Mode, OneOf(get_args(Mode))] = Field(
@@ -176,14 +195,40 @@ class Settings(BaseModel):
     gateway_stats_port: Annotated[int, PORT] = Field(
         default=8404, description="The gateway's port for Prometheus (`/metrics`) and health checks (`/health`)."
     )
+    gateway_publish: Annotated[str, HostPort()] = Field(
+        default="",
+        description="Target docker: where the host serves `gatewayPort` to `clients` elsewhere, behind the firewall.",
+    )
+    gateway_names: Annotated[tuple[str, ...], HostNames()] = Field(
+        default=(),
+        description="More names and addresses that clients reach the gateway by, for the nodes' certificates.",
+    )
+    workload: Annotated[Workload, OneOf(get_args(Workload))] = Field(
+        default="record",
+        description="`cache`: what is stored can be lost; `record`: it cannot, so no client is sent to a canary.",
+    )
+    canary: Annotated[str, GatewayAddress()] = Field(
+        default="", description="The canary stack's gateway, for a share of this gateway's clients; see gateway.md."
+    )
+    canary_read_port: Annotated[int, PORT] = Field(
+        default=6380, description="The port of `canary`'s gateway that leads to its in-sync replicas."
+    )
+    canary_share: Annotated[int, Whole(0, 100)] = Field(
+        default=0, description="Percent of the clients, by source address, that the gateway sends to `canary`."
+    )
+    contract_mode: Annotated[Mode, OneOf(get_args(Mode))] = Field(
+        default="sentinel",
+        description="What applications are told: `standalone` names only the gateway's address; no data moves.",
+    )
     protect: Annotated[bool, Flag()] = Field(
         default=False, description="Pulumi refuses to delete the stack's resources until this is false again."
     )
     image: Annotated[str, PinnedImage()] = Field(
-        default="", description="Target docker: the image of every node, Redis 7+ or Valkey 8+, with sh and its CLI."
+        default="",
+        description="Docker, Kubernetes: the image of every node, Redis 7+ or Valkey 8+, with sh and its CLI.",
     )
     gateway_image: Annotated[str, PinnedImage()] = Field(
-        default="", description="Target docker: the gateway's image; `make images` builds images/gateway."
+        default="", description="Docker, Kubernetes: the gateway's image; `make images` builds images/gateway."
     )
     firewall: Annotated[bool, Flag(), FIREWALL_OF_TARGET] = Field(
         description="Deny on the host whatever the topology, `clients` and `monitoring` do not allow."
@@ -198,6 +243,51 @@ class Settings(BaseModel):
     docker_host: Annotated[str, EngineAddress()] = Field(
         default="", description="Target docker: the engine; empty for this machine's."
     )
+    kubeconfig: Annotated[str, FilePath()] = Field(
+        default="", description="Target kubernetes: the kubeconfig file; empty for $KUBECONFIG or the default one."
+    )
+    kube_context: Annotated[str, Word()] = Field(
+        default="", description="Target kubernetes: the context in it; empty for the current one."
+    )
+    cluster: Annotated[str, Word()] = Field(
+        default="",
+        description="Target kubernetes: the UID of the cluster's namespace kube-system. The first `make up` "
+        "records it; an `up` against another cluster is refused.",
+    )
+    namespace: Annotated[str, KubernetesName(), NAMESPACE_OF_STACK] = Field(
+        description="Target kubernetes: the namespace that the stack makes and has for itself.",
+        examples=["redis-main"],
+    )
+    spread: Annotated[Spread, OneOf(get_args(Spread))] = Field(
+        default="hard",
+        description="Target kubernetes: `hard` never puts two data nodes or two Sentinels of three on one host or in "
+        "one zone; `hosts` insists on hosts only; `soft` on neither.",
+    )
+    priority_class: Annotated[str, Word()] = Field(
+        default="", description="Target kubernetes: the pods' priority class; empty for the cluster's default."
+    )
+    storage_class: Annotated[str, Word()] = Field(
+        default="", description="Target kubernetes: the volumes' storage class; empty for the cluster's default."
+    )
+    storage_size: Annotated[str, StorageSize()] = Field(
+        default="2Gi", description="Target kubernetes: each data node's volume; several times `maxmemory`."
+    )
+    client_pods: Annotated[tuple[str, ...], Pods()] = Field(
+        default=(), description="Target kubernetes: pods that may reach the nodes and the gateway, as `clients` may."
+    )
+    monitoring_pods: Annotated[tuple[str, ...], Pods()] = Field(
+        default=(), description="Target kubernetes: pods that may read what `monitoring` may."
+    )
+    contract_namespaces: Annotated[tuple[str, ...], Namespaces()] = Field(
+        default=(),
+        description="Target kubernetes: applications' namespaces; each gets the contract, `redis-contract`, to mount.",
+    )
+    exporter_image: Annotated[str, PinnedImage()] = Field(
+        default="", description="Target kubernetes: redis_exporter's image; empty for no exporter beside the nodes."
+    )
+    smoke_image: Annotated[str, PinnedImage()] = Field(
+        default="", description="Target kubernetes: the smoke suite's image; `make images` builds images/smoke."
+    )
     app_password: Annotated[SecretStr, Password()] = Field(description="Password of `app`, the application's user.")
     replica_password: Annotated[SecretStr, Password()] = Field(description="Password that replicas show the master.")
     sentinel_password: Annotated[SecretStr, Password()] = Field(
@@ -210,6 +300,9 @@ class Settings(BaseModel):
 
     app_password_next: Annotated[SecretStr, SecondPassword()] = _next("app")
     app_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("app")
+    app_password_shared: Annotated[SecretStr, SecondPassword()] = Field(
+        default=SecretStr(""), description="On a canary: production's `app` password, accepted too; see gateway.md."
+    )
     replica_password_next: Annotated[SecretStr, SecondPassword()] = _next("replica")
     replica_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("replica")
     sentinel_password_next: Annotated[SecretStr, SecondPassword()] = _next("sentinel")
@@ -225,8 +318,8 @@ class Settings(BaseModel):
         return {
             user: tuple(
                 secret
-                for suffix in ("password", "password_next", "password_previous")
-                if (secret := getattr(self, f"{user}_{suffix}")).get_secret_value()
+                for suffix in ("password", "password_next", "password_previous", "password_shared")
+                if (secret := getattr(self, f"{user}_{suffix}", SecretStr(""))).get_secret_value()
             )
             for user in USERS
         }
@@ -253,7 +346,9 @@ def _option(field: str, info: FieldInfo) -> Option:
 
 def _spelled(default: object) -> str:
     """A default as the stack's file has it."""
-    return json.dumps(default) if isinstance(default, tuple) else str(default).lower()
+    if isinstance(default, tuple | bool):
+        return json.dumps(default)
+    return str(default)
 
 
 OPTIONS = tuple(_option(field, info) for field, info in Settings.model_fields.items())

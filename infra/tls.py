@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,14 @@ def tls_files(
     topology: Topology,
     settings: Settings,
     ca_file: Path | None,
+    aliases: Callable[[str], Sequence[pulumi.Input[str]]],
     parent: pulumi.Resource,
     gateway: str | None = None,
 ) -> TlsFiles:
     """Register the stack's authority and certificates; nothing without TLS.
 
     `ca_file`: where clients on this machine find what to trust; None without TLS.
+    `aliases`: what else an endpoint's host is reached by.
     `gateway`: its address. It passes TLS through, so every data node answers to its names too.
     """
     if ca_file is None:
@@ -70,14 +72,18 @@ def tls_files(
         opts,
     )
     _CaFile("ca-file", {"path": str(ca_file), "text": authority.trust}, pulumi.ResourceOptions(parent=parent))
-    shared = (gateway, "gateway") if gateway else ()
-    names = {node.name: (node.endpoint.host, node.name) for node in topology.sentinels}
-    names |= {node.name: (node.endpoint.host, node.name, *shared) for node in topology.data}
+    shared = (gateway, "gateway", *aliases(gateway), *settings.gateway_names) if gateway else ()
+    names = {node.name: (node.endpoint.host, node.name, *aliases(node.endpoint.host)) for node in topology.nodes}
+    names |= {node.name: (*names[node.name], *shared) for node in topology.data}
     return {name: _files(name, of_node, settings, authority, opts) for name, of_node in names.items()}
 
 
 def _files(
-    name: str, names: Sequence[str], settings: Settings, authority: _Authority, opts: pulumi.ResourceOptions
+    name: str,
+    names: Sequence[pulumi.Input[str]],
+    settings: Settings,
+    authority: _Authority,
+    opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[dict[str, str]]:
     issued = _Certificate(
         f"{name}-certificate",

@@ -22,7 +22,7 @@ from tools.pulumi_cli import call
 from tools.pulumi_environment import backend_folder, ensure_passphrase, environment
 from tools.runs import only_one, run_pulumi
 from tools.stack_config import read_config, refresh_copy
-from tools.stacks import Stack
+from tools.stacks import PROJECT, Stack
 
 # Plain lines without dots, no outputs (they are `make env`'s), and no look for plugins before the program names them.
 QUIET = ["--non-interactive", "--suppress-progress", "--skip-plugin-pre-install"]
@@ -48,10 +48,21 @@ class Deployment:
         with self._held("up"):
             self._prepare()
             code = self._clear_pending() or self._apply()
+            if code == 0:
+                self._record_cluster()
         if code == 0:
             name = self.stack.name
             print(f"stack '{name}' is up after {time.monotonic() - started:.1f} s; next: make smoke STACK={name}")
         return code
+
+    def _record_cluster(self) -> None:
+        """On Kubernetes: from the first `up` on, the stack belongs to the cluster that it was made on."""
+        config = read_config(self.stack.config).get("config") or {}
+        if config.get(f"{PROJECT}:target") != "kubernetes" or config.get(f"{PROJECT}:cluster"):
+            return
+        found = call(["stack", "output", "cluster"], self.environment).strip()
+        call(["config", "set", "cluster", found], self.environment)
+        print(f"recorded in {self.stack.config.name}: cluster {found}; an `up` against another one is refused")
 
     def preview(self) -> int:
         """Show what `up` would do. Returns pulumi's exit code."""

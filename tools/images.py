@@ -1,26 +1,52 @@
-"""Builds the images that no registry has for us: images/gateway and images/firewall. Prints their settings.
+"""Builds the images that no registry has for us: images/gateway, firewall and smoke. Prints their settings.
 
 python -m tools.images        the engine is the one that DOCKER_HOST or the default names
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 import docker
 from docker.errors import BuildError, DockerException
 
 from tools.paths import ROOT
 
-SETTINGS = {"gatewayImage": "gateway", "firewallImage": "firewall"}
+SETTINGS = {"gatewayImage": "gateway", "firewallImage": "firewall", "smokeImage": "smoke"}
+
+SUITE = (
+    "smoke_tests",
+    "client",
+    "infra/__init__.py",
+    "infra/contract.py",
+    "infra/problems.py",
+    "infra/node/handover.sh",
+    "infra/node/lib.sh",
+    "images/smoke/requirements.txt",
+)
+"""All that the smoke suite's image gets of the project."""
 
 
 def build(folder: str) -> str:
     """The id of the image built from images/<folder>. Raises DockerException when the engine refuses."""
-    image, _ = docker.from_env().images.build(
-        path=str(ROOT / "images" / folder), tag=f"redis-sentinel-{folder}", rm=True
-    )
+    with tempfile.TemporaryDirectory(prefix="image-") as context:
+        home = ROOT / "images" / folder
+        shutil.copy(home / "Dockerfile", context)
+        for part in SUITE if folder == "smoke" else ():
+            _copy(ROOT / part, Path(context) / part)
+        image, _ = docker.from_env().images.build(path=context, tag=f"redis-sentinel-{folder}", rm=True)
     return str(image.id)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
 
 
 def main() -> int:

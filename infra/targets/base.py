@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from infra.contract import Endpoint, OperatorContract
 from infra.node_config import NodeFiles
 from infra.settings import Settings
 from infra.tls import TlsFiles
-from infra.topology import Kind, Topology
+from infra.topology import Kind, Node, Topology
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPTS = PROJECT / "infra" / "node"
@@ -51,6 +51,11 @@ def gateway_program() -> Path:
     return SCRIPTS / "gateway.lua"
 
 
+def gateway_programs() -> dict[str, str]:
+    """The gateway's programs by name; they are put into one folder."""
+    return {path.name: path.read_text() for path in sorted(SCRIPTS.glob("*.lua"))}
+
+
 class Target(Protocol):
     """Runs nodes. Targets differ in nothing else."""
 
@@ -60,5 +65,33 @@ class Target(Protocol):
     def gateway(self) -> str | None:
         """The gateway's address; None where there is none."""
 
+    def listen(self, node: Node) -> str:
+        """The address that the node binds. Its endpoint is what it announces."""
+
+    def prepare(self, topology: Topology, parent: pulumi.Resource) -> None:
+        """Register what addresses come from, before anything that needs one."""
+
+    def aliases(self, host: str) -> Sequence[pulumi.Input[str]]:
+        """What else `host`, an endpoint's, is reached by: for certificates."""
+
+    def resolve(self, texts: Mapping[str, str]) -> pulumi.Output[dict[str, str]]:
+        """The texts as a secret, with every address as nodes and clients use it. After `prepare`."""
+
     def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:
         """Register the resources of all nodes. Returns at once; the engine awaits them."""
+
+
+class FixedAddresses:
+    """The part of a Target that is empty where every address is known beforehand."""
+
+    def listen(self, node: Node) -> str:
+        return node.endpoint.host
+
+    def prepare(self, topology: Topology, parent: pulumi.Resource) -> None:
+        """Nothing: addresses come from the settings."""
+
+    def aliases(self, _host: str) -> Sequence[pulumi.Input[str]]:
+        return ()
+
+    def resolve(self, texts: Mapping[str, str]) -> pulumi.Output[dict[str, str]]:
+        return pulumi.Output.secret(dict(texts))

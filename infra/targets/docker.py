@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -21,17 +22,22 @@ from infra.contract import Endpoint, render_env
 from infra.setting_rules import bytes_of
 from infra.settings import Settings
 from infra.targets import docker_firewall, nftables
-from infra.targets.base import Deployment, gateway_program, node_scripts
+from infra.targets.base import Deployment, FixedAddresses, gateway_program, gateway_programs, node_scripts
 from infra.targets.docker_control import BIN, CONF, DATA, FILES, NODE_ENV, RUN, STOP_TIMEOUT_S, UID
 from infra.targets.docker_firewall import FirewallProvider
 from infra.targets.docker_provider import FilesProvider, GatewayFilesProvider, ReadyProvider
 from infra.tls import CA_FILE
-from infra.topology import Kind, Node
+from infra.topology import Kind, Node, Topology
 
 PORTS = {Kind.DATA: 6379, Kind.SENTINEL: 26379}
 # Addresses in the stack's network: the host is .1, the gateway .5; clients get theirs from the upper half.
 GATEWAY = 5
 FIRST = {Kind.DATA: 10, Kind.SENTINEL: 30}
+# As many as the settings allow: so many addresses are a stack's own, whether a node has them now or not.
+MOST = {Kind.DATA: 9, Kind.SENTINEL: 7}
+
+# `bash -c`: asks the gateway's /health. Its image has no client for HTTP, and needs none for this.
+_ALIVE = r"""exec 3<>"/dev/tcp/$1/$2" && printf 'GET /health HTTP/1.0\r\n\r\n' >&3 && grep -q ' 200 ' <&3"""
 
 _NAME_IS_UNIQUE = pulumi.ResourceOptions(delete_before_replace=True)
 
@@ -62,7 +68,7 @@ class _Ready(Resource, module="docker", name="Ready"):
         super().__init__(ReadyProvider(), name, props, opts)
 
 
-class DockerTarget:
+class DockerTarget(FixedAddresses):
     """Runs the nodes on the engine at `dockerHost` (the environment's when that is empty)."""
 
     def __init__(self, settings: Settings) -> None:
@@ -75,20 +81,31 @@ class DockerTarget:
     def gateway(self) -> str | None:
         return str(self._network[GATEWAY]) if self._settings.gateway else None
 
+    def reserved(self, kind: Kind) -> tuple[Node, ...]:
+        """Every node of this kind that there can be."""
+        return tuple(Node(kind, index, self.address(kind, index)) for index in range(MOST[kind]))
+
+    def aliases(self, host: str) -> Sequence[pulumi.Input[str]]:
+        published = self._settings.gateway_publish
+        return [Endpoint.parse(published).host] if published and host == self.gateway() else []
+
     def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:
         stack = _Stack(deployment, parent, self.gateway())
         network = stack.network(str(self._network))
-        # Rules before nodes: nobody reaches one before it is known who may.
-        previous: list[pulumi.Resource] = stack.firewall() if self._settings.firewall else []
+        # Rules before nodes: nobody reaches one before it is known who may. They are the same for every number of
+        # nodes: a node that goes must be able to hand over, and to say that it goes, until it is gone.
+        widest = replace(deployment.topology, data=self.reserved(Kind.DATA), sentinels=self.reserved(Kind.SENTINEL))
+        previous: list[pulumi.Resource] = stack.firewall(widest) if self._settings.firewall else []
         containers: list[docker.Container] = []
         # One at a time, the first node after the replicas: see ProcessTarget.
         for node in (*reversed(deployment.topology.data), *deployment.topology.sentinels):
             container, ready = stack.node(node, network, previous)
             containers.append(container)
             previous = [ready]
-        stack.agreed(containers, previous)
+        converged = stack.agreed(containers, previous)
         if self._settings.gateway:
-            stack.gateway_container(network, previous)
+            # Last: it would not find a master that is about to move from a node that goes.
+            stack.gateway_container(network, [converged])
 
 
 class _Stack:
@@ -98,6 +115,8 @@ class _Stack:
         self.deployment = deployment
         self.gateway = gateway
         self.settings = deployment.settings
+        publish = self.settings.gateway_publish
+        self.published = Endpoint.parse(publish) if publish else None
         self.prefix = f"redis-{deployment.topology.stack}"
         self.labels = [docker.ContainerLabelArgs(label="redis-sentinel.stack", value=deployment.topology.stack)]
         host = self.settings.docker_host or None
@@ -111,19 +130,30 @@ class _Stack:
         return docker.Network(
             "network",
             name=self.prefix,
-            ipam_configs=[docker.NetworkIpamConfigArgs(subnet=subnet, ip_range=str(upper_half))],
+            # The gateway is named because the engine, once restarted, tells another one than it uses.
+            ipam_configs=[
+                docker.NetworkIpamConfigArgs(
+                    subnet=subnet, ip_range=str(upper_half), gateway=str(ip_network(subnet)[1])
+                )
+            ],
             opts=self.base,
         )
 
-    def firewall(self) -> list[pulumi.Resource]:
+    def firewall(self, topology: Topology) -> list[pulumi.Resource]:
         """The host's rules, and the container that loads them again after the host's start."""
-        topology, settings = self.deployment.topology, self.settings
+        settings = self.settings
         gateway = None
         if self.gateway:
             ports = (settings.gateway_port, settings.gateway_read_port)
-            gateway = firewall.Gateway(self.gateway, ports, settings.gateway_stats_port)
+            canary = (Endpoint.parse(settings.canary).port, settings.canary_read_port) if settings.canary else ()
+            gateway = firewall.Gateway(self.gateway, ports, settings.gateway_stats_port, canary)
         rules = firewall.plan(topology, settings, gateway)
-        script, table = nftables.script(rules), nftables.table_name(topology.stack)
+        published, words = [], firewall.describe(rules)
+        if self.published:
+            host, port = self.published.host, self.published.port
+            published = [nftables.Published(firewall.Group.GATEWAY, settings.gateway_port, port, host)]
+            words.append(f"published: {self.published} leads to gateway TCP {settings.gateway_port}, by these rules")
+        script, table = nftables.script(rules, published), nftables.table_name(topology.stack)
         loaded = _Firewall(
             "firewall",
             {
@@ -131,7 +161,7 @@ class _Stack:
                 "image": settings.firewall_image,
                 "table": table,
                 "script": script,
-                "rules": firewall.describe(rules),
+                "rules": words,
             },
             self.dynamic,
         )
@@ -164,7 +194,7 @@ class _Stack:
                 "image": settings.gateway_image,
                 "container": name,
                 "volumes": {FILES: f"{name}-files"},
-                "files": rendered.plain | {gateway_program().name: gateway_program().read_text()},
+                "files": rendered.plain | gateway_programs(),
                 "secret_files": secret,
                 "scripts": {},
             },
@@ -178,6 +208,8 @@ class _Stack:
             command=[],
             volumes=[docker.ContainerVolumeArgs(volume_name=f"{name}-files", container_path=FILES, read_only=True)],
             networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=network.name, ipv4_address=self.gateway)],
+            ports=self._ports(),
+            healthcheck=_healthcheck("bash", "-c", _ALIVE, "health", place.host, str(settings.gateway_stats_port)),
             memory=GATEWAY_MIB,
             memory_swap=GATEWAY_MIB,
             destroy_grace_seconds=5,
@@ -187,6 +219,13 @@ class _Stack:
         )
         self._ready("gateway", container, "runs")
 
+    def _ports(self) -> list[docker.ContainerPortArgs] | None:
+        """What Docker publishes, and the firewall's rules decide on: the gateway's port to the master, if at all."""
+        if not self.published:
+            return None
+        inside, outside = self.settings.gateway_port, self.published
+        return [docker.ContainerPortArgs(internal=inside, external=outside.port, ip=outside.host, protocol="tcp")]
+
     def _hardened(self) -> dict[str, Any]:
         """What every long-running container of the stack has in common."""
         return {
@@ -195,7 +234,8 @@ class _Stack:
             "tmpfs": {RUN: f"rw,nosuid,nodev,noexec,size=1m,mode=0700,uid={UID},gid={UID}", "/tmp": "rw,size=1m"},  # noqa: S108
             "capabilities": docker.ContainerCapabilitiesArgs(drops=["ALL"]),
             "security_opts": ["no-new-privileges:true"],
-            "restart": "unless-stopped",
+            # Not `unless-stopped`: an engine that was killed takes what it finds ended for stopped by somebody.
+            "restart": "always",
             "log_driver": "json-file",
             "log_opts": {"max-size": "10m", "max-file": "3"},
             "labels": self.labels,
@@ -228,12 +268,12 @@ class _Stack:
         }
         return _Ready(f"{name}-ready", props, _after(self.dynamic, [container]))
 
-    def agreed(self, containers: Sequence[docker.Container], previous: Sequence[pulumi.Resource]) -> None:
-        """The last step: every node sees exactly what is declared."""
+    def agreed(self, containers: Sequence[docker.Container], previous: Sequence[pulumi.Resource]) -> _Ready:
+        """The last step of the nodes: every one of them sees what is declared."""
         nodes = self.deployment.topology.nodes
         declared = [self._files(node, "")["files"] for node in nodes]
         digest = _digest(declared)
-        _Ready(
+        return _Ready(
             "convergence",
             {
                 "host": self.settings.docker_host,
@@ -286,13 +326,15 @@ class _Stack:
             stop_signal="SIGTERM",
             stop_timeout=STOP_TIMEOUT_S,
             destroy_grace_seconds=STOP_TIMEOUT_S,
-            # For `docker ps` and whoever reads it. The engine restarts no unhealthy container, and `live` takes a
-            # node that loads or syncs for healthy.
-            healthcheck=docker.ContainerHealthcheckArgs(
-                tests=["CMD", "/bin/sh", f"{BIN}/probe.sh", NODE_ENV, "live"], interval="10s", timeout="5s", retries=3
-            ),
+            # `live` takes a node that loads or syncs for healthy.
+            healthcheck=_healthcheck("/bin/sh", f"{BIN}/probe.sh", NODE_ENV, "live"),
             opts=_after(pulumi.ResourceOptions.merge(self.base, _NAME_IS_UNIQUE), after),
         )
+
+
+def _healthcheck(*command: str) -> docker.ContainerHealthcheckArgs:
+    """For `docker ps` and whoever reads it: the engine restarts no unhealthy container."""
+    return docker.ContainerHealthcheckArgs(tests=["CMD", *command], interval="10s", timeout="5s", retries=3)
 
 
 def _after(base: pulumi.ResourceOptions, resources: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,8 +37,11 @@ class NodeError(Exception):
 @contextmanager
 def engine(host: str) -> Iterator[Any]:
     """A connection to the engine at `host`, or where the environment says when that is empty."""
-    # An ssh client is started for ssh:// alone.
-    client = docker.from_env(environment=_environment(host), use_ssh_client=True)
+    # ssh:// by docker-py's own implementation: with the ssh program, a request fails whenever that program ends before
+    # docker-py says goodbye to it (a broken pipe).
+    client = docker.from_env(environment=_environment(host))
+    # A CA bundle that the environment names for the web would take the place of the engine's own CA.
+    client.api.trust_env = False
     try:
         yield client
     finally:
@@ -96,6 +100,17 @@ def execute(container: Any, script: str, *arguments: str) -> tuple[int, str]:
     except APIError as error:
         return 255, str(error.explanation)
     return int(done.exit_code), done.output.decode(errors="replace")
+
+
+def sentinels_beside(client: Any, name: str) -> list[Any]:
+    """The running containers of the Sentinels of the same stack, in order of their names; of a node's `name` only."""
+    stack = re.fullmatch(r"(.+)-(?:data|sentinel)-\d+", name)
+    if not stack:
+        return []
+    mine = re.compile(re.escape(stack[1]) + r"-sentinel-\d+")
+    found = client.containers.list(filters={"name": f"^/{re.escape(stack[1])}-sentinel-"})
+    others = (each for each in found if mine.fullmatch(each.name) and each.name != name)
+    return sorted(others, key=lambda each: str(each.name))
 
 
 def restart(client: Any, name: str) -> None:

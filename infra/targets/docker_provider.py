@@ -10,6 +10,7 @@ from typing import Any
 
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
+from infra.gateway import SHARE_FILE
 from infra.targets import docker_control as control
 from infra.targets.changes import becomes_standalone, changed_keys, check_possible, needs_restart
 
@@ -43,6 +44,13 @@ class FilesProvider(ResourceProvider):
                 control.await_probe(client, name, "settled")
         return UpdateResult(outs=news)
 
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        # The container is gone: it depended on these files. Sentinels that go too still declare everybody, and forget
+        # no one.
+        with control.engine(props["host"]) as client:
+            for sentinel in control.sentinels_beside(client, props["container"]):
+                _execute(sentinel, "forget.sh", why="cannot forget the nodes that are gone")
+
     def _prepare(self, client: Any, name: str, olds: dict[str, Any], news: dict[str, Any]) -> None:
         """Before a deployment becomes standalone, its one node must be the master."""
         container = control.running(client, name)
@@ -50,7 +58,7 @@ class FilesProvider(ResourceProvider):
             return
         code, output = control.execute(container, "handover.sh", "to-this-node")
         if code:
-            raise control.NodeError(f"{name} could not become the master, nothing was changed:\n{output}")
+            raise control.NodeError(f"{name} did not become the master as planned, no file was changed:\n{output}")
 
     def _write(self, client: Any, props: dict[str, Any]) -> None:
         files = {f"{control.CONF}/{name}": text for name, text in (props["files"] | props["secret_files"]).items()}
@@ -64,9 +72,7 @@ class FilesProvider(ResourceProvider):
         if restart:
             control.restart(client, name)
             return
-        code, output = control.execute(container, "apply.sh")
-        if code:
-            raise control.NodeError(f"{name} refuses its new configuration:\n{output}")
+        _execute(container, "apply.sh", why="refuses its new configuration")
 
 
 class GatewayFilesProvider(FilesProvider):
@@ -76,8 +82,13 @@ class GatewayFilesProvider(FilesProvider):
         self._write_and_reload(props)
         return CreateResult(id_=props["container"], outs=props)
 
-    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        self._write_and_reload(news)
+    def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        if _without_share(olds) == _without_share(news):
+            # The running gateway sees a canary's new share by itself, and a reload would drop every connection.
+            with control.engine(news["host"]) as client:
+                self._write(client, news)
+        else:
+            self._write_and_reload(news)
         return UpdateResult(outs=news)
 
     def _write_and_reload(self, props: dict[str, Any]) -> None:
@@ -88,15 +99,25 @@ class GatewayFilesProvider(FilesProvider):
                 container.kill(signal="USR2")
 
 
+def _without_share(props: dict[str, Any]) -> dict[str, Any]:
+    """The inputs that the gateway reads at its start."""
+    ignored = ("__provider", "image")
+    kept = {key: value for key, value in props.items() if key not in ignored}
+    return kept | {"files": {name: text for name, text in props["files"].items() if name != SHARE_FILE}}
+
+
 class ReadyProvider(ResourceProvider):
-    """Waits for a node. Inputs: host, containers, probe (of probe.sh), trigger (waits again when it changes)."""
+    """Waits for nodes. Inputs: host, containers, probe (of probe.sh), trigger (waits again when it changes).
+
+    With the probe `agreed`, containers are those of all nodes, the data nodes first.
+    """
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         with control.engine(props["host"]) as client:
             for name in props["containers"]:
                 control.start(client, name)
         self._wait(props)
-        self._apply_what_waited(props)
+        self._finish(props)
         return CreateResult(id_=props["probe"], outs=props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -112,7 +133,7 @@ class ReadyProvider(ResourceProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         self._wait(news)
-        self._apply_what_waited(news)
+        self._finish(news)
         return UpdateResult(outs=news)
 
     def _run(self, props: dict[str, Any]) -> bool:
@@ -124,10 +145,21 @@ class ReadyProvider(ResourceProvider):
             for name in props["containers"]:
                 control.await_probe(client, name, props["probe"], timeout_s)
 
-    def _apply_what_waited(self, props: dict[str, Any]) -> None:
-        """At the end of an `up`, what had to wait until all nodes were there: see apply.sh."""
+    def _finish(self, props: dict[str, Any]) -> None:
+        """What had to wait until all nodes were there. Those that are declared no longer are deleted after it."""
+        if props["probe"] != "agreed":
+            return
         with control.engine(props["host"]) as client:
-            for name in props["containers"] if props["probe"] == "agreed" else ():
-                code, output = control.execute(client.containers.get(name), "apply.sh")
-                if code:
-                    raise control.NodeError(f"{name} refuses its configuration:\n{output}")
+            nodes = [client.containers.get(name) for name in props["containers"]]
+            _execute(nodes[0], "handover.sh", "from-undeclared", why="could not take over from a master that goes")
+            for node in nodes:
+                _execute(node, "apply.sh", why="refuses its configuration")  # see there what it lets wait
+            for node in nodes:
+                _execute(node, "forget.sh", why="cannot forget the nodes that are gone")
+
+
+def _execute(container: Any, script: str, *arguments: str, why: str) -> None:
+    """Raises NodeError when the script fails."""
+    code, output = control.execute(container, script, *arguments)
+    if code:
+        raise control.NodeError(f"{container.name} {why}:\n{output}")

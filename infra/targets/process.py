@@ -14,7 +14,7 @@ from pulumi.dynamic import Resource
 from infra.contract import Endpoint, render_env
 from infra.problems import ConfigurationError, Problem
 from infra.settings import Settings
-from infra.targets.base import Deployment, node_scripts, stack_folder
+from infra.targets.base import Deployment, FixedAddresses, node_scripts, stack_folder
 from infra.targets.process_provider import ConvergenceProvider, NodeProvider
 from infra.targets.servers import TLS_REMEDY, Servers, find_servers
 from infra.topology import Kind, Node
@@ -32,7 +32,7 @@ class _Convergence(Resource, module="process", name="Convergence"):
         super().__init__(ConvergenceProvider(), name, props, opts)
 
 
-class ProcessTarget:
+class ProcessTarget(FixedAddresses):
     """Runs the nodes as processes; folders under $REDIS_STATE_DIR (default .state)/nodes/<stack>."""
 
     def __init__(self, settings: Settings) -> None:

@@ -78,10 +78,14 @@ def stop(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Stop the node and delete its folder, data set included."""
+    """Stop the node and delete its folder, data set included. The Sentinels that stay forget it."""
     if folder.exists():
         stop(folder)
         shutil.rmtree(folder)
+    # Those that go too still declare everybody, and forget no one.
+    for sentinel in sorted(folder.parent.glob("sentinel-*")):
+        if runs(sentinel):
+            execute(sentinel, "forget.sh")
 
 
 def runs(folder: Path) -> bool:

@@ -56,7 +56,10 @@ class NodeProvider(ResourceProvider):
 
 
 class ConvergenceProvider(ResourceProvider):
-    """Inputs: contract (an OperatorContract's variables, secret), folders, digest (of all nodes' inputs)."""
+    """Inputs: contract (an OperatorContract's variables, secret), folders, digest (of all nodes' inputs).
+
+    The folders of the data nodes come first.
+    """
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         self._converge(props)
@@ -75,6 +78,11 @@ class ConvergenceProvider(ResourceProvider):
 
     def _converge(self, props: dict[str, Any]) -> None:
         folders = [Path(folder) for folder in props["folders"]]
+        process_control.check_alive(folders)
+        # The engine deletes what is declared no longer after this: so the master must be one that stays.
+        process_control.execute(folders[0], "handover.sh", "from-undeclared")
         convergence.converge(props["contract"], lambda: process_control.check_alive(folders))
         for folder in folders:
             process_control.execute(folder, "apply.sh")  # what had to wait for the others
+        for folder in folders:
+            process_control.execute(folder, "forget.sh")

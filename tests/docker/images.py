@@ -18,6 +18,15 @@ RUN groupadd -g 999 valkey && useradd -u 999 -g 999 valkey
 COPY valkey-server valkey-cli /usr/local/bin/
 """
 
+# The package's Valkey has no TLS; the one of the next Debian has.
+VALKEY_WITH_TLS = """\
+FROM debian:bookworm-slim
+RUN sed -i 's/bookworm/trixie/g' /etc/apt/sources.list.d/debian.sources \\
+    && apt-get update \\
+    && apt-get install --yes --no-install-recommends valkey-server valkey-tools \\
+    && rm -rf /var/lib/apt/lists/*
+"""
+
 
 def redis_image(client: Any) -> str:
     """The id of the lab's Redis image."""
@@ -41,6 +50,12 @@ def valkey_image(client: Any) -> str:
             shutil.copy(binaries / name, folder)
         (Path(folder) / "Dockerfile").write_text(VALKEY)
         image, _ = client.images.build(path=folder, tag="local/valkey:test", rm=True)
+    return str(image.id)
+
+
+def valkey_image_with_tls(client: Any) -> str:
+    """The id of an image with Debian's Valkey, which speaks TLS. Asks Debian's mirror when it is first built."""
+    image, _ = client.images.build(fileobj=io.BytesIO(VALKEY_WITH_TLS.encode()), tag="local/valkey:tls", rm=True)
     return str(image.id)
 
 

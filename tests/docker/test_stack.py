@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import redis
 
 from client.connect import connect
 from client.ledger import Ledger
-from client.ledger_report import LedgerReport
 from infra.contract import OperatorContract
 from tests.deployment import await_that
 from tests.docker import images
@@ -21,54 +19,28 @@ from tests.engine.stack import await_converged, findings_of, master_of
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 
-def up_under_load(stack: DockerStack, *command: str, through_gateway: bool = False) -> tuple[str, LedgerReport]:
-    """`make COMMAND` (default up) while four writers write; what it printed, and what they saw."""
-    contract = stack.contract()
-    if through_gateway:
-        contract = contract.model_copy(update={"sentinel_enabled": False, "sentinels": ()})
-    with Ledger(contract) as ledger:
-        ledger.wait_for_acks(200)
-        output = stack.make(*(command or ("up",)))
-        ledger.wait_for_acks(200)
-    report = ledger.verify()
-    ledger.cleanup()
-    print(f"{' '.join(command) or 'up'}: {report}; gaps {[round(gap.ms) for gap in report.gaps]} ms")
-    return output, report
-
-
-def assert_unchanged(stack: DockerStack) -> None:
-    before = stack.ids()
-    output = stack.make("up")
-    assert set(stack.operations(output)) == {"unchanged"}, output
-    assert stack.ids() == before
-
-
-def smoke(stack: DockerStack) -> None:
-    stack.make("smoke", f"ARGS=--evidence {stack.home / 'evidence'}")
-
-
 def data_nodes(contract: OperatorContract) -> list[str]:
     return [node.name for node in contract.nodes]
 
 
 def test_the_deployment_passes_the_smoke_suite(stack: DockerStack) -> None:
     assert findings_of(stack.contract()) == ()
-    smoke(stack)
+    stack.smoke()
 
 
 def test_a_second_up_does_nothing_after_a_failover_too(stack: DockerStack) -> None:
-    assert_unchanged(stack)
+    stack.assert_unchanged()
     master = master_of(stack.contract())
     stack.make("failover")
     assert master_of(stack.contract()) != master
-    assert_unchanged(stack)
+    stack.assert_unchanged()
     stack.make("pulumi", "ARGS=refresh --preview-only --expect-no-changes --non-interactive")
 
 
 def test_the_gateway_follows_the_master_and_leads_readers_to_replicas(stack: DockerStack) -> None:
     contract = stack.contract()
     assert contract.host.endswith(".5")
-    output, report = up_under_load(stack, "failover", through_gateway=True)
+    output, report = stack.up_under_load("failover", through_gateway=True)
     assert "new master" in output
     assert report.lost == ()
     assert report.longest_gap_ms < 1500
@@ -101,33 +73,40 @@ def test_who_is_no_client_gets_no_answer(stack: DockerStack) -> None:
 def test_a_setting_is_applied_live(stack: DockerStack) -> None:
     before = stack.ids()
     stack.set(maxmemory="80mb")
-    _, report = up_under_load(stack)
+    _, report = stack.up_under_load()
     assert report.lost == ()
     assert report.longest_gap_ms < 500
     assert stack.ids() == before
-    assert_unchanged(stack)
+    stack.assert_unchanged()
     for node in data_nodes(stack.contract()):
         assert stack.container(node).attrs["HostConfig"]["Memory"] == (2 * 80 + 64) * 1024 * 1024
 
 
+@pytest.mark.timeout(1200)  # four times `up`
 def test_an_image_is_changed_one_node_at_a_time_as_previewed(stack: DockerStack, engine: Any) -> None:
+    # So long that a handover and a crash are told apart, however busy the machine is. Applied live.
+    stack.set(downAfterMs="8000", failoverTimeoutMs="16000")
+    stack.make("up")
     before = stack.ids()
     stack.set(image=images.next_redis_image(engine))
     preview = stack.previewed(stack.make("preview"))
-    output, report = up_under_load(stack)
+    output, report = stack.up_under_load()
     done = stack.operations(output)
     assert report.lost == ()
+    assert report.longest_gap_ms < 6000  # no Sentinel had to notice anything: every master handed over first
     assert done["replaced"] == 6
     assert preview == done
     changed = {name for name, new in stack.ids().items() if before[name] != new}
     assert len(changed) == 6
     assert findings_of(stack.contract()) == ()
-    assert_unchanged(stack)
+    stack.assert_unchanged()
+    stack.set(downAfterMs="2000", failoverTimeoutMs="10000")
+    stack.make("up")
 
 
 def test_passwords_are_rotated_without_an_error_and_the_old_ones_end(stack: DockerStack) -> None:
     old = stack.contract()
-    _, report = up_under_load(stack, "rotate")
+    _, report = stack.up_under_load("rotate")
     assert report.lost == ()
     assert {kind for kind, _ in report.errors} <= {"ConnectionError"}  # Redis 7.0 reconnects everybody: no refusal
     new = stack.contract()
@@ -170,15 +149,14 @@ def test_a_killed_and_a_removed_master_are_replaced_and_come_back(stack: DockerS
 def test_all_six_killed_and_started_in_any_order(stack: DockerStack) -> None:
     contract = stack.contract()
     nodes = data_nodes(contract) + [f"sentinel-{i}" for i in range(3)]
-    for seed in (1, 2):
-        master = master_of(contract)
+    for seed in range(5):
         with connect(contract) as client:
             client.set("last", f"write-{seed}")
         stack.kill_nodes(*nodes)
         random.Random(seed).shuffle(nodes)  # noqa: S311
         stack.start_nodes(nodes)
         await_converged(contract)
-        assert master_of(contract) == master
+        print(f"seed {seed}: started as {nodes}, the master is {master_of(contract)}")
         with connect(contract) as client:
             assert client.get("last") == f"write-{seed}"
 
@@ -206,25 +184,21 @@ def test_a_master_whose_volume_was_emptied_never_serves(stack: DockerStack) -> N
     stack.make("up")
 
 
-def test_each_node_recreated_leaves_no_ghost(stack: DockerStack) -> None:
-    contract = stack.contract()
-    for node in [*data_nodes(contract), *(f"sentinel-{i}" for i in range(3))]:
-        stack.container(node).remove(force=True)
-        stack.make("up")
-        await_converged(contract)  # exactly 2 replicas, 2 peers, none down: see client/crosscheck.py
-
-
 def test_to_standalone_and_back_without_losing_a_write(stack: DockerStack) -> None:
+    if master_of(stack.contract()) == "data-0":
+        stack.make("failover")  # the harder case: the node that stays is not the master
     stack.set(mode="standalone")
-    _, report = up_under_load(stack, through_gateway=True)
+    _, report = stack.up_under_load(through_gateway=True)
     assert report.lost == ()
+    assert report.longest_gap_ms < 1500
     assert {name.rpartition(f"{stack.name}-")[2] for name in stack.ids()} == {"data-0", "gateway", "firewall"}
-    assert_unchanged(stack)
+    stack.assert_unchanged()
     stack.set(mode="sentinel")
-    _, report = up_under_load(stack, through_gateway=True)
+    _, report = stack.up_under_load(through_gateway=True)
     assert report.lost == ()
+    assert report.longest_gap_ms < 1500
     assert findings_of(stack.contract()) == ()
-    smoke(stack)
+    stack.smoke()
 
 
 def test_passwords_are_in_no_inspect_log_or_plain_state(stack: DockerStack) -> None:
@@ -247,34 +221,3 @@ def test_a_protected_stack_refuses_to_be_destroyed(stack: DockerStack) -> None:
     assert stack.ids() == before
     stack.set(protect="false")
     stack.make("up")
-
-
-def test_with_tls_the_whole_proof_holds(stack: DockerStack) -> None:
-    """A stack of its own with TLS: the whole smoke suite, and plaintext refused."""
-    (stack.home / "tls").mkdir()
-    secure = DockerStack(stack.home / "tls", stack.client, **{**_images(stack), "tls": "true"})
-    _prove(secure)
-
-
-def test_valkey_serves_as_well(stack: DockerStack, engine: Any) -> None:
-    (stack.home / "valkey").mkdir()
-    other = DockerStack(stack.home / "valkey", engine, **{**_images(stack), "image": images.valkey_image(engine)})
-    _prove(other)
-
-
-def _images(stack: DockerStack) -> dict[str, str]:
-    return {key: stack.settings[key] for key in ("image", "gatewayImage", "firewallImage")}
-
-
-def _prove(stack: DockerStack) -> None:
-    try:
-        stack.make("secrets")
-        stack.make("up")
-        smoke(stack)
-        assert_unchanged(stack)
-        stack.make("down", f"CONFIRM={stack.name}")
-        assert stack.ids() == {}
-        tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False).stdout
-        assert f"redis_sentinel_{stack.name}" not in tables
-    finally:
-        stack.remove_everything()

@@ -39,6 +39,8 @@ class Control:
         self.hosts: list[str] = []
         self.patience_s = -1.0
         self.running = True
+        self.beside: list[str] = []
+        """The containers that the engine finds beside the node."""
         self.fails = ""
         """The script that fails."""
         self.unready = ""
@@ -51,7 +53,7 @@ class Control:
 
     @property
     def containers(self) -> Any:
-        return SimpleNamespace(get=self.container)
+        return SimpleNamespace(get=self.container, list=lambda **_: [self.container(name) for name in self.beside])
 
     def container(self, name: str) -> Any:
         return SimpleNamespace(name=name, kill=lambda signal: self.done.append(f"{signal} to {name}"))
@@ -171,7 +173,8 @@ def test_a_node_that_does_not_run_gets_its_files_and_nobody_waits_for_it(
 
 def test_a_node_that_cannot_become_the_master_is_left_as_it_is(control: Control) -> None:
     control.fails = "handover.sh"
-    with pytest.raises(NodeError, match=r"could not become the master, nothing was changed:\nhandover\.sh says no"):
+    said = r"did not become the master as planned, no file was changed:\nhandover\.sh says no"
+    with pytest.raises(NodeError, match=said):
         FilesProvider().update(NAME, PROPS, with_file("node.env", "NODE_NAME=data-0\nMODE=standalone\n"))
     assert control.written == []
 
@@ -186,6 +189,13 @@ def test_a_node_that_does_not_come_back_fails_its_update(control: Control) -> No
     control.unready = NAME
     with pytest.raises(NodeError, match="not settled"):
         FilesProvider().update(NAME, PROPS, with_file("redis.conf", "port 6380\n"))
+
+
+def test_a_canarys_new_share_is_written_and_reloads_nothing(control: Control) -> None:
+    olds = PROPS | {"files": PROPS["files"] | {"canary.share": "5\n"}}
+    news = PROPS | {"files": PROPS["files"] | {"canary.share": "10\n"}}
+    assert GatewayFilesProvider().update(NAME, olds, news).outs == news
+    assert control.done == ["write"]
 
 
 def test_a_running_gateway_reloads_and_is_never_restarted(control: Control) -> None:
@@ -203,6 +213,20 @@ def test_a_gateway_that_does_not_run_is_told_nothing(control: Control) -> None:
     assert control.done == ["write"]
 
 
+def test_when_a_node_is_gone_the_sentinels_that_run_forget_it_one_after_the_other(control: Control) -> None:
+    others = [f"redis-staging-sentinel-{index}" for index in (2, 0)]
+    # The engine's filter takes the name of another stack for one of ours.
+    control.beside = [*others, "redis-staging-sentinel-0-sentinel-1", "redis-staging-sentinel-1"]
+    FilesProvider().delete("", PROPS | {"container": "redis-staging-sentinel-1"})
+    assert control.done == [f"forget.sh in {name}" for name in sorted(others)]
+    control.done.clear()
+    GatewayFilesProvider().delete("", PROPS | {"container": "redis-staging-gateway"})
+    assert control.done == []
+    control.fails = "forget.sh"
+    with pytest.raises(NodeError, match=r"sentinel-0 cannot forget the nodes that are gone:\nforget\.sh says no"):
+        FilesProvider().delete(NAME, PROPS)
+
+
 def test_a_new_node_is_awaited(control: Control) -> None:
     """One that was there and had stopped is started: pulumi-docker does not see that."""
     created = ReadyProvider().create(SETTLED)
@@ -211,7 +235,12 @@ def test_a_new_node_is_awaited(control: Control) -> None:
 
 
 def test_when_all_agree_every_node_applies_what_had_to_wait_for_the_others(control: Control) -> None:
-    steps = [*(f"{name} agreed" for name in NODES), *(f"apply.sh in {name}" for name in NODES)]
+    steps = [
+        *(f"{name} agreed" for name in NODES),
+        f"handover.sh from-undeclared in {NAME}",
+        *(f"apply.sh in {name}" for name in NODES),
+        *(f"forget.sh in {name}" for name in NODES),
+    ]
     ReadyProvider().create(AGREED)
     assert control.done == [*(f"start {name}" for name in NODES), *steps]
     control.done.clear()
@@ -264,7 +293,7 @@ def test_a_given_host_replaces_the_environments_and_keeps_its_tls_for_tcp(
     host: str, expected: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, str] | None] = []
-    client = SimpleNamespace(close=lambda: None)
+    client = SimpleNamespace(close=lambda: None, api=SimpleNamespace(trust_env=True))
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.delenv("DOCKER_CERT_PATH", raising=False)
@@ -276,5 +305,6 @@ def test_a_given_host_replaces_the_environments_and_keeps_its_tls_for_tcp(
     monkeypatch.setattr(docker, "from_env", from_env)
     with docker_control.engine(host) as found:
         assert found is client
+        assert not client.api.trust_env
     seen = asked[0] and {key: value for key, value in asked[0].items() if key.startswith("DOCKER_")}
     assert seen == expected

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.gateway import CONFIGURATION, PASSWORD_FILE, Place, render
+from infra.gateway import CONFIGURATION, PASSWORD_FILE, SHARE_FILE, Place, render
 from infra.node_config import NodeFiles
 from tests.unit.samples import MARKER, PASSWORDS, declared, planned
 
@@ -73,3 +73,34 @@ def test_haproxy_accepts_it(stack: str, tmp_path: Path) -> None:
     command = ["haproxy", "-c", "-f", str(tmp_path / CONFIGURATION)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "Configuration file is valid"), done.stderr
+
+
+def with_canary(place: Place = PLACE, **overrides: str) -> NodeFiles:
+    """As on a target that runs a gateway."""
+    canary = {"canary": "10.9.8.7:6379", "canary_read_port": 6390, "canary_share": 10}
+    settings = declared(**overrides).model_copy(update=canary)
+    return render(planned(**overrides), settings, PASSWORDS["monitor"], place)
+
+
+def test_the_canarys_share_is_a_file_of_its_own_so_that_a_change_reloads_nothing() -> None:
+    files = with_canary()
+    assert files.plain[SHARE_FILE] == "10\n"
+    assert SHARE_FILE not in rendered({}).plain
+    assert "\n    use_backend canary if { lua.to_canary -m bool }\n" in files.plain[CONFIGURATION]
+    assert "\n    server-template bucket 1-100 10.9.8.7:6390 " in files.plain[CONFIGURATION]
+
+
+def test_under_tls_the_canary_answers_to_the_gateways_name() -> None:
+    health = " check-ssl verify required ca-file /node/conf/ca.crt verifyhost gateway\n"
+    assert health in with_canary(tls="true").plain[CONFIGURATION]
+    assert "check-ssl" not in with_canary().plain[CONFIGURATION]
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="no haproxy on PATH (apt-get install haproxy)")
+def test_haproxy_accepts_a_canary(tmp_path: Path) -> None:
+    files = with_canary(Place("127.0.0.1", str(PROGRAM), str(tmp_path), str(tmp_path)))
+    for name, text in (files.plain | files.secret).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command = ["haproxy", "-c", "-f", str(tmp_path / CONFIGURATION)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr

@@ -149,8 +149,10 @@ def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch
     """What had to wait for the others is applied in every node then, and not before."""
     folders = [FOLDER, "/nodes/dev/sentinel-0"]
     props = CONTRACT | {"folders": folders}
+    monkeypatch.setattr(process_control, "check_alive", lambda _folders: None)
     monkeypatch.setattr(convergence, "converge", lambda contract, _check_alive: calls.append(contract["REDIS_HOST"]))
-    once = ["127.0.0.1", *(f"apply.sh {folder}" for folder in folders)]
+    scripts = [f"{script} {folder}" for script in ("apply.sh", "forget.sh") for folder in folders]
+    once = [f"handover.sh from-undeclared {FOLDER}", "127.0.0.1", *scripts]
     assert ConvergenceProvider().create(props).id == "converged"
     assert calls == once
     assert ConvergenceProvider().update("converged", {}, props).outs == props
@@ -162,7 +164,7 @@ def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch
     monkeypatch.setattr(convergence, "converge", never)
     with pytest.raises(TimeoutError):
         ConvergenceProvider().create(props)
-    assert calls == once * 2
+    assert calls == [*once, *once, once[0]]
 
 
 def test_convergence_does_not_wait_for_a_node_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

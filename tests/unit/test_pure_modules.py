@@ -53,7 +53,9 @@ def modules_in(*packages: str) -> list[str]:
 
 def pure_modules() -> list[str]:
     return [
-        name for name in modules_in("infra", "client") if (ast.get_docstring(tree_of(name)) or "").startswith("PURE")
+        name
+        for name in modules_in("infra", "client", "prober", "rollout")
+        if (ast.get_docstring(tree_of(name)) or "").startswith("PURE")
     ]
 
 

@@ -1,0 +1,111 @@
+"""A Kubernetes cluster through its API: which one it is, and commands in its pods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+from kubernetes.stream import stream
+from urllib3.exceptions import HTTPError
+
+REQUEST_S = 10
+EXEC_S = 60
+READY_TIMEOUT_S = 180.0
+
+
+class ClusterError(Exception):
+    """A cluster, or a pod of it, that does not do what it should."""
+
+
+@contextmanager
+def connected(kubeconfig: str, context: str) -> Iterator[Any]:
+    """An API client. Raises ClusterError when the kubeconfig does not serve, or the cluster does not answer."""
+    file = str(Path(kubeconfig).expanduser()) if kubeconfig else None
+    settings = client.Configuration()
+    try:
+        config.load_kube_config(file, context or None, settings, persist_config=False)
+    except ConfigException as error:
+        raise ClusterError(f"the kubeconfig {file or '($KUBECONFIG or the default)'} does not serve: {error}") from None
+    settings.retries = False
+    api = client.ApiClient(settings)
+    try:
+        yield api
+    except (HTTPError, OSError) as error:
+        raise ClusterError(f"the cluster at {settings.host} does not answer: {type(error).__name__}") from None
+    finally:
+        api.close()
+
+
+def identity(kubeconfig: str, context: str) -> str:
+    """The UID of the namespace kube-system: it lives as long as the cluster. Raises ClusterError."""
+    with connected(kubeconfig, context) as api:
+        try:
+            found = client.CoreV1Api(api).read_namespace("kube-system", _request_timeout=REQUEST_S)
+        except ApiException as error:
+            raise ClusterError(f"the cluster refuses to show its namespace kube-system: {error.reason}") from None
+    return str(found.metadata.uid)
+
+
+def serves(kubeconfig: str, context: str, group_version: str) -> bool:
+    """Whether the cluster has an API group of this version, such as `monitoring.coreos.com/v1`."""
+    group, _, version = group_version.partition("/")
+    with connected(kubeconfig, context) as api:
+        groups = client.ApisApi(api).get_api_versions(_request_timeout=REQUEST_S).groups
+    return any(each.name == group and version in [found.version for found in each.versions] for each in groups)
+
+
+def execute(api: Any, namespace: str, pod: str, command: list[str]) -> tuple[int, str]:
+    """Run a command in the pod's container `server`: its exit code and what it printed. 255: it could not be run."""
+    core = client.CoreV1Api(api)
+    try:
+        running = stream(
+            core.connect_get_namespaced_pod_exec,
+            pod,
+            namespace,
+            container="server",
+            command=command,
+            stdout=True,
+            stderr=True,
+            _preload_content=False,
+            _request_timeout=EXEC_S,
+        )
+    except ApiException as error:
+        return 255, str(error.reason)
+    running.run_forever(timeout=EXEC_S)
+    try:
+        code = running.returncode  # before read_all, which takes the channel that tells it
+    except (KeyError, TypeError, ValueError):  # the connection ended before the command did
+        code = None
+    output = running.read_all()
+    running.close()
+    return (255 if code is None else int(code)), output
+
+
+def await_success(api: Any, namespace: str, pod: str, command: list[str], timeout_s: float = READY_TIMEOUT_S) -> None:
+    """Run the command until it succeeds. Raises ClusterError after `timeout_s` with what was last seen."""
+    end = time.monotonic() + timeout_s
+    while True:
+        code, output = execute(api, namespace, pod, command)
+        if code == 0:
+            return
+        if time.monotonic() > end:
+            what = f"{namespace}/{pod}: `{' '.join(command)}` did not succeed within {timeout_s:.0f} s"
+            raise ClusterError(f"{what}; last: {code} {output.strip()}\n{log_tail(api, namespace, pod)}")
+        time.sleep(0.2)
+
+
+def log_tail(api: Any, namespace: str, pod: str, lines: int = 12) -> str:
+    """The last lines of a pod's log, with a heading."""
+    try:
+        text = client.CoreV1Api(api).read_namespaced_pod_log(
+            pod, namespace, container="server", tail_lines=lines, _request_timeout=REQUEST_S
+        )
+    except ApiException as error:
+        text = f"(no log: {error.reason})"
+    return f"--- the last lines of the log of {pod}:\n{text.rstrip()}"

@@ -1,0 +1,87 @@
+"""The dynamic providers of the Kubernetes target: what the cluster's own controllers cannot know. Kept small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+
+from infra.targets import cluster
+from infra.targets.changes import changed_keys
+from infra.targets.pods import BIN, NODE_ENV
+
+LOOK_S = 10.0
+
+
+class ConvergenceProvider(ResourceProvider):
+    """The last step of an `up`: waits until every node sees all that are declared, then lets them forget the rest.
+
+    Inputs: kubeconfig, context, namespace, pods, sentinels (names of pods), trigger (looks again when it changes).
+    """
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        self._converge(props)
+        return CreateResult(id_="convergence", outs=props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        # Not agreed is a drift, once a failover that may be under way is over.
+        try:
+            self._await(props, LOOK_S)
+        except cluster.ClusterError:
+            return ReadResult(id_="", outs=props)
+        return ReadResult(id_=id_, outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=bool(changed_keys(olds, news, _WAY)))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        self._converge(news)
+        return UpdateResult(outs=news)
+
+    def _converge(self, props: dict[str, Any]) -> None:
+        self._await(props, cluster.READY_TIMEOUT_S)
+        with _connected(props) as api:
+            for pod in props["sentinels"]:
+                _run(api, props, pod, "forget.sh")
+
+    def _await(self, props: dict[str, Any], timeout_s: float) -> None:
+        with _connected(props) as api:
+            for pod in props["pods"]:
+                cluster.await_success(api, props["namespace"], pod, _script("probe.sh", "agreed"), timeout_s)
+
+
+class StandaloneProvider(ResourceProvider):
+    """Before a deployment becomes standalone, the node that stays must be the master.
+
+    Inputs: kubeconfig, context, namespace, pod, mode. A first `up` has nothing to hand over.
+    """
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(id_="mode", outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=bool(changed_keys(olds, news, _WAY)))
+
+    def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        if olds["mode"] == "sentinel" and news["mode"] == "standalone":
+            with _connected(news) as api:
+                _run(api, news, news["pod"], "handover.sh", "to-this-node")
+        return UpdateResult(outs=news)
+
+
+# How the cluster is reached is no property of what runs there.
+_WAY = ("kubeconfig", "context")
+
+
+def _connected(props: dict[str, Any]) -> Any:
+    return cluster.connected(props["kubeconfig"], props["context"])
+
+
+def _script(name: str, *arguments: str) -> list[str]:
+    return ["/bin/sh", f"{BIN}/{name}", NODE_ENV, *arguments]
+
+
+def _run(api: Any, props: dict[str, Any], pod: str, name: str, *arguments: str) -> None:
+    code, output = cluster.execute(api, props["namespace"], pod, _script(name, *arguments))
+    if code:
+        raise cluster.ClusterError(f"{pod}: {name} ended with {code}:\n{output.strip()}")

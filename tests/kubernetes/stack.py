@@ -1,0 +1,47 @@
+"""A stack of a test's own on the lab's cluster: the README's commands, own backend, own namespace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.docker.stack import OwnStack
+from tests.kubernetes.lab import KUBECONFIG, get, kubectl
+
+
+class KubernetesStack(OwnStack):
+    """`make` on a stack that has a name, a namespace and a state of its own."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        super().__init__(home)
+        self.namespace = f"redis-{self.name}"
+        # The machine itself is a client, so that the test can be one.
+        ours = {"target": "kubernetes", "kubeconfig": KUBECONFIG, "clients": '["10.77.0.0/24"]'}
+        self.configure(ours | settings)
+        (home / "backend").mkdir()
+
+    def kubectl(self, *arguments: str, fails: bool = False, timeout_s: float = 120) -> str:
+        return kubectl("--namespace", self.namespace, *arguments, fails=fails, timeout_s=timeout_s)
+
+    def get(self, *arguments: str) -> Any:
+        return get("--namespace", self.namespace, *arguments)
+
+    def uids(self) -> dict[str, str]:
+        """Every pod of the stack by name."""
+        return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.get("pods")["items"]}
+
+    def node_of(self, pod: str) -> str:
+        """Where the pod runs."""
+        return str(self.get("pod", pod)["spec"]["nodeName"])
+
+    def restarts(self) -> int:
+        """How often any container of the stack was restarted."""
+        return sum(
+            status["restartCount"]
+            for pod in self.get("pods")["items"]
+            for status in pod["status"].get("containerStatuses", [])
+        )
+
+    def remove_everything(self) -> None:
+        """Whatever a failed test left."""
+        kubectl("delete", "namespace", self.namespace, "--ignore-not-found", timeout_s=200)

@@ -1,0 +1,148 @@
+"""The Kubernetes target with the real engine, provider, kubelets and policies: `make up`, and what follows it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from contextlib import closing, suppress
+
+import pytest
+import redis
+
+from client.connect import connect
+from client.ledger import Ledger
+from client.links import open_as
+from infra.contract import Endpoint
+from tests.deployment import await_that
+from tests.engine.stack import await_converged, findings_of, master_of
+from tests.kubernetes.stack import KubernetesStack
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
+
+
+def epoch(stack: KubernetesStack) -> int:
+    contract = stack.contract()
+    with closing(open_as(contract, "operator", contract.sentinels[0], 2.0)) as link:
+        state = link.execute_command("SENTINEL", "MASTER", contract.master_name)  # type: ignore[no-untyped-call]
+    fields = dict(zip(state[::2], state[1::2], strict=True)) if isinstance(state, list) else state
+    return int(fields["config-epoch"])
+
+
+def test_every_node_has_a_host_of_its_own_and_they_agree(stack: KubernetesStack) -> None:
+    contract = stack.contract()
+    assert findings_of(contract) == ()
+    for kind in ("data", "sentinel"):
+        assert len({stack.node_of(f"{kind}-{index}") for index in range(3)}) == 3
+    with closing(open_as(contract, "app", Endpoint(contract.host, contract.port), 2.0)) as link:
+        assert link.execute_command("ROLE")[0] in ("master", b"master")  # type: ignore[no-untyped-call]
+    assert stack.restarts() == 0
+
+
+def test_nothing_that_a_node_reads_has_a_name(stack: KubernetesStack) -> None:
+    texts = json.dumps([item.get("data") for item in stack.get("configmaps")["items"]])
+    secrets = [item for item in stack.get("secrets")["items"] if item["metadata"]["name"].startswith("sentinel-secret")]
+    texts += "".join(base64.b64decode(value).decode() for item in secrets for value in item["data"].values())
+    assert f".{stack.namespace}.svc" not in texts
+
+
+def test_a_second_up_does_nothing_after_a_failover_too(stack: KubernetesStack) -> None:
+    before = stack.uids()
+    for _ in range(2):
+        output = stack.make("up")
+        assert set(stack.operations(output)) == {"unchanged"}, output
+        stack.make("failover")
+    stack.make("pulumi", "ARGS=refresh --preview-only --expect-no-changes --non-interactive")
+    assert stack.uids() == before
+
+
+def test_deleting_the_masters_pod_hands_over_first(stack: KubernetesStack) -> None:
+    contract = stack.contract()
+    master = master_of(contract)
+    with Ledger(contract) as ledger:
+        ledger.wait_for_acks(200)
+        stack.kubectl("delete", "pod", master)
+        ledger.wait_for_acks(200)
+    report = ledger.verify()
+    ledger.cleanup()
+    print(f"delete pod {master}: {report}")
+    assert report.lost == ()
+    assert master_of(contract) != master
+    await_converged(contract)
+
+
+def test_a_setting_is_rolled_out_without_losing_a_write(stack: KubernetesStack) -> None:
+    await_converged(stack.contract())
+    before = epoch(stack)
+    stack.set(maxmemory="80mb")
+    _, report = stack.up_under_load()
+    print(f"failovers: {epoch(stack) - before}")
+    assert report.lost == ()
+    assert findings_of(stack.contract()) == ()
+    assert stack.restarts() == 0
+
+
+def test_an_image_is_rolled_out_without_losing_a_write(stack: KubernetesStack, cluster_images: dict[str, str]) -> None:
+    stack.set(image=cluster_images["next"])
+    _, report = stack.up_under_load()
+    assert report.lost == ()
+    for index in range(3):
+        assert stack.get("pod", f"data-{index}")["spec"]["containers"][0]["image"] == cluster_images["next"]
+    assert findings_of(stack.contract()) == ()
+
+
+def test_all_six_pods_deleted_at_once_give_the_same_data_and_one_master(stack: KubernetesStack) -> None:
+    contract = stack.contract()
+    names = [node.name for node in contract.nodes] + [f"sentinel-{index}" for index in range(len(contract.sentinels))]
+    for attempt in range(2):
+        await_that(lambda: connect(contract).set("survives", str(attempt)), 30, "a write")  # noqa: B023
+        started = time.monotonic()
+        stack.kubectl("delete", "pod", *names, "--grace-period=0", "--force", "--wait=false")
+        await_that(lambda: _serves(stack, attempt), 120, "the data")  # noqa: B023
+        print(f"all six deleted: served again after {time.monotonic() - started:.1f} s")
+        await_converged(contract)
+
+
+def _serves(stack: KubernetesStack, value: int) -> bool:
+    with suppress(redis.RedisError, OSError):
+        return bool(connect(stack.contract()).get("survives") in (str(value), str(value).encode()))
+    return False
+
+
+def test_a_master_that_loses_its_volume_never_serves_empty(stack: KubernetesStack) -> None:
+    contract = stack.contract()
+    master = master_of(contract)
+    await_that(lambda: connect(contract).set("precious", "1"), 30, "a write")
+    stack.kubectl("delete", "pvc", f"data-{master}", "--wait=false")
+    stack.kubectl("delete", "pod", master, "--grace-period=0", "--force")
+    await_that(lambda: connect(contract).get("precious") in ("1", b"1"), 60, "the data")
+    await_converged(contract)
+    assert master_of(contract) != master
+    stack.make("up")
+    assert findings_of(contract) == ()
+
+
+def test_passwords_are_in_no_spec_map_event_log_or_plain_state(stack: KubernetesStack) -> None:
+    contract = stack.contract()
+    markers = [contract.password.get_secret_value(), *(each.get_secret_value() for each in contract.users.values())]
+    seen = "".join(
+        json.dumps(stack.get(kind))
+        for kind in ("pods", "statefulsets", "deployments", "configmaps", "events", "services")
+    )
+    seen += "".join(stack.kubectl("logs", pod, "--all-containers") for pod in stack.uids())
+    seen += "".join(path.read_text(errors="replace") for path in (stack.home / "backend").rglob("*") if path.is_file())
+    for marker in markers:
+        assert marker not in seen
+        assert base64.b64encode(marker.encode()).decode() not in seen
+
+
+def test_another_cluster_is_refused(stack: KubernetesStack) -> None:
+    before = stack.uids()
+    stack.set(cluster="00000000-0000-0000-0000-000000000000")
+    try:
+        output = stack.make("up", fails=True)
+    finally:
+        stack.configure({key: value for key, value in stack.settings.items() if key != "cluster"})
+    assert "the stack's own" in output
+    assert "Traceback" not in output
+    assert stack.uids() == before

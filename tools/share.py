@@ -1,0 +1,104 @@
+"""The canary's share of production's clients, at run time and declared: python -m tools.share --stack S --percent N"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from tools.declared import declare, setting
+from tools.deployment import Deployment
+from tools.errors import ToolError
+from tools.stacks import Stack, choose
+
+# Where a gateway's run folder is in its pod (infra/targets/pods.py) and the file that infra/node/canary.lua looks at.
+OVERRIDE = "/node/run/canary.share"
+SECONDS = 60
+
+
+def set_share(stack: Stack, percent: int) -> int:
+    """Send `percent` of the clients of this stack's gateway to its canary. Returns the exit code of what applied it.
+
+    Raises ToolError when the stack has no gateway or no canary.
+    """
+    target = setting(stack, "target")
+    if target == "process":
+        raise ToolError(
+            f"stack '{stack.name}' runs no gateway (target process), so no client can be sent to a canary; nothing was "
+            "changed\n  fix: target docker or kubernetes, or a plan without `share`"
+        )
+    if percent and not setting(stack, "canary"):
+        raise ToolError(
+            f"stack '{stack.name}' names no canary; nothing was changed\n"
+            f"  fix: set `canary` to HOST:PORT of the canary stack's gateway (docs/gateway.md)"
+        )
+    if percent and setting(stack, "workload", "record") != "cache":
+        raise ToolError(
+            f"stack '{stack.name}' is a system of record: what clients write on the canary is gone when they return; "
+            "nothing was changed\n  fix: prove the release in staging; or, when the data can be lost, `workload: cache`"
+        )
+    declare(stack, "canaryShare", str(percent))
+    if target == "kubernetes":
+        _override(stack, percent)
+        return 0
+    # The gateway's container is kept: only the file with the share is written anew.
+    return Deployment(stack).up()
+
+
+def _override(stack: Stack, percent: int) -> None:
+    """Into every gateway's pod. The next `up` declares the same, which then counts."""
+    kubectl = _kubectl(stack)
+    found = _run([*kubectl, "get", "pods", "-l", _label(stack), "-o", "name"])
+    pods = found.split()
+    if not pods:
+        raise ToolError(f"stack '{stack.name}' has no gateway's pod\n  fix: make up STACK={stack.name}")
+    for pod in pods:
+        _run([*kubectl, "exec", pod, "-c", "gateway", "--", "sh", "-c", f"echo {percent} > {OVERRIDE}"])
+
+
+def _kubectl(stack: Stack) -> list[str]:
+    command = ["kubectl", "--namespace", setting(stack, "namespace", f"redis-{stack.name}")]
+    if context := setting(stack, "kubeContext"):
+        command += ["--context", context]
+    if kubeconfig := setting(stack, "kubeconfig"):
+        command += ["--kubeconfig", os.path.expanduser(kubeconfig)]  # noqa: PTH111 - a text for kubectl
+    return command
+
+
+def _label(stack: Stack) -> str:
+    return f"app.kubernetes.io/instance={stack.name},app.kubernetes.io/component=gateway"
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except FileNotFoundError:
+        raise ToolError("kubectl is not on PATH\n  fix: install it") from None
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"kubectl did not end within {SECONDS} s; run the command again") from None
+    if done.returncode != 0:
+        raise ToolError(f"kubectl: {done.stderr.strip() or f'status {done.returncode}'}")
+    return done.stdout
+
+
+def _percent(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 100:
+        raise argparse.ArgumentTypeError("a whole number from 0 to 100")
+    return int(text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.share", description=__doc__)
+    parser.add_argument("--stack", required=True, help="the stack whose gateway shares its clients")
+    parser.add_argument("--percent", required=True, type=_percent)
+    options = parser.parse_args(arguments)
+    try:
+        return set_share(choose(options.stack), options.percent)
+    except ToolError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
