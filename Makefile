@@ -3,12 +3,14 @@ STACK ?= dev
 PYTHON ?= python3
 ARGS ?=
 CONFIRM ?=
+PERCENT ?=
+RELEASE ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help up smoke failover status env preview down secrets images rotate rotate-finish pulumi test check bench lock bootstrap
+.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test check bench rollout share lock bootstrap
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +30,9 @@ failover: bootstrap ## Hand the master's role over, planned, without losing a wr
 
 status: bootstrap ## Show roles, offsets, the Sentinels' views and the quorum
 	@$(TOOL) run --stack $(STACK) -- client.status $(ARGS)
+
+probe: bootstrap ## A trickle of writes and reads, as samples in .state/samples: ARGS='--for 60s'
+	@$(TOOL) run --stack $(STACK) -- prober --out .state/samples/$(STACK) --release "$(RELEASE)" $(ARGS)
 
 env: bootstrap ## Print the application's contract as KEY=VALUE lines
 	@$(TOOL) env --stack $(STACK)
@@ -65,6 +70,12 @@ check: bootstrap ## Formatting, lint, types, shell scripts, and that pure module
 	@$(PY) -m mypy --no-error-summary
 	@find . -path ./.venv -prune -o -path ./.state -prune -o -name '*.sh' -print | xargs .venv/bin/shellcheck .ci/run
 	@$(PY) -m pytest --quiet --no-header tests/unit/test_pure_modules.py
+
+rollout: bootstrap ## The phased rollout: ARGS=plan, start, advance, status, ... (docs/rollout.md)
+	@$(PY) -m rollout $(ARGS)
+
+share: bootstrap ## Send PERCENT of the clients of STACK's gateway to its canary, declared and at run time
+	@$(PY) -m tools.share --stack $(STACK) --percent "$(PERCENT)"
 
 lock: bootstrap ## Renew uv.lock and requirements.lock from pyproject.toml
 	@$(PY) -m tools.lock

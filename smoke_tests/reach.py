@@ -22,7 +22,8 @@ MARK = "@reach "
 def reach(addresses: Sequence[str], window_s: float = WINDOW_S) -> dict[str, bool]:
     """Try all addresses at once, each until it answers or the window (seconds) is over."""
     with ThreadPoolExecutor(max_workers=max(1, len(addresses))) as pool:
-        return dict(zip(addresses, pool.map(lambda each: _answers(Endpoint.parse(each), window_s), addresses)))
+        answered = pool.map(lambda each: _answers(Endpoint.parse(each), window_s), addresses)
+        return dict(zip(addresses, answered, strict=True))
 
 
 def _answers(at: Endpoint, window_s: float) -> bool:

@@ -1,0 +1,9 @@
+"""python -m rollout"""
+
+from __future__ import annotations
+
+from rollout.cli import make_app
+from rollout.project_stacks import ProjectStacks
+
+if __name__ == "__main__":
+    make_app(ProjectStacks)()

@@ -1,0 +1,305 @@
+"""The command line: python -m rollout COMMAND. What CI calls on a schedule is `advance`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rollout import lock
+from rollout.durations import show
+from rollout.engine import Code, Engine, Result
+from rollout.errors import RolloutError
+from rollout.history import Run
+from rollout.notify import VARIABLE, webhook
+from rollout.plan import Plan, read
+from rollout.stacks import Stacks
+from rollout.store import open_store
+from tools.errors import ToolError
+from tools.paths import ROOT
+
+if TYPE_CHECKING:
+    from rollout.report.model import Report
+
+_EPILOG = """exit codes of advance and rollback: 0 done; 10 soaking, call again later; 20 waiting for approval,
+or paused; 30 gate failed, production is rolled back; 40 inconclusive, nothing is proven. 1: nothing was done, the
+message says why; 3: another rollout command holds the lock."""
+
+PlanFile = Annotated[Path, typer.Option("--plan", help="the phases", envvar="ROLLOUT_PLAN")]
+Place = Annotated[str, typer.Option("--journal", help="folder or URL; default: the plan's", envvar="ROLLOUT_JOURNAL")]
+Reason = Annotated[str, typer.Option(help="kept in the journal")]
+PLAN_FILE = ROOT / "rollout.yaml"
+SUITES = ("unit", "integration", "failover", "performance", "load")
+
+StacksFactory = Callable[[], Stacks]
+
+
+class Session:
+    """One command: the plan, the engine, and where lines go."""
+
+    def __init__(self, plan_file: Path, place: str, stacks: StacksFactory) -> None:
+        """Raises PlanError, RolloutError."""
+        self.console = Console(highlight=False)
+        try:
+            text = plan_file.read_text()
+        except OSError as error:
+            raise RolloutError(f"{plan_file} cannot be read: {error.strerror}\n  fix: name it with --plan") from None
+        self.plan: Plan = read(text, plan_file.name)
+        url = os.environ.get(VARIABLE)
+        place = place or self.plan.journal
+        place = place if "://" in place else str(ROOT / place)
+        self.engine = Engine(open_store(place), stacks(), self.say, webhook(url) if url else None)
+
+    def say(self, line: str) -> None:
+        """One line, never cut."""
+        self.console.print(line, soft_wrap=True, markup=False)
+
+    def end(self, result: Result) -> None:
+        """Say where it stopped, and end with its code."""
+        style = {Code.DONE: "green", Code.FAILED: "bold red", Code.INCONCLUSIVE: "yellow"}.get(result.code, "cyan")
+        word = result.code.name.lower()
+        self.console.print(f"{word}: {result.reason}", soft_wrap=True, markup=False, style=style)
+        raise typer.Exit(int(result.code))
+
+
+def make_app(stacks: StacksFactory) -> typer.Typer:
+    """The command line over these stacks."""
+    app = typer.Typer(
+        help="The phased rollout: staging, canary, prod, on evidence only.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @contextmanager
+    def session(plan: Path, journal: str) -> Iterator[Session]:
+        try:
+            yield Session(plan, journal, stacks)
+        except ToolError as error:
+            Console(stderr=True, highlight=False).print(f"error: {error}", soft_wrap=True, markup=False)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            Console(stderr=True).print("interrupted; rollout advance goes on where it was")
+            raise typer.Exit(130) from None
+
+    @app.command("plan")
+    def show_plan(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+        """Show the phases and the plan's hash; complain about every problem at once."""
+        with session(plan, journal) as our:
+            for phase, step_id, step in our.plan.steps():
+                amount = f"  {show(step.seconds)}" if step.seconds is not None else ""
+                our.say(f"{our.plan.phases[phase].stack:<12}{step_id}{amount}")
+            our.say(f"plan {our.plan.hash}")
+
+    @app.command()
+    def start(
+        release: Annotated[str, typer.Option(help="default: the commit that is checked out")] = "",
+        plan: PlanFile = PLAN_FILE,
+        journal: Place = "",
+    ) -> None:
+        """Begin a rollout of a release; touches nothing yet."""
+        with session(plan, journal) as our:
+            run = our.engine.start(our.plan, release or _commit())
+            our.say(f"rollout {run.id} of {run.release} begun; next: rollout advance")
+
+    @app.command(epilog=_EPILOG)
+    def advance(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+        """Do what can be done now, and stop."""
+        with session(plan, journal) as our:
+            our.end(our.engine.advance(our.plan))
+
+    @app.command()
+    def status(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+        """Where the rollout stands, and who holds the lock."""
+        with session(plan, journal) as our:
+            _show(our, our.engine.current())
+
+    @app.command()
+    def pause(reason: Reason, plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+        """Stop before the next step. Soaks go on earning."""
+        with session(plan, journal) as our:
+            our.engine.order("paused", {"reason": reason})
+            our.say("paused; go on with: rollout resume")
+
+    @app.command()
+    def resume(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+        """Go on after a pause."""
+        with session(plan, journal) as our:
+            our.engine.order("resumed", {})
+            our.say("goes on at the next rollout advance")
+
+    @app.command()
+    def abort(reason: Reason, plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+        """Give up a rollout that has not touched production; later: rollback."""
+        with session(plan, journal) as our:
+            our.engine.order("ended", {"end": "aborted", "reason": reason})
+            our.say("aborted; the stacks are as they were")
+
+    @app.command()
+    def approve(
+        name: Annotated[str, typer.Option(help="who approves")],
+        reason: Reason,
+        plan: PlanFile = PLAN_FILE,
+        journal: Place = "",
+    ) -> None:
+        """Approve what was previewed: bound to the plan, the stack's state and the Sentinels' epoch."""
+        with session(plan, journal) as our:
+            entry = our.engine.approve(name, reason)
+            our.say(f"approved {entry.data['step']}; next: rollout advance")
+
+    @app.command(epilog=_EPILOG)
+    def rollback(reason: Reason, plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+        """Take back what the latest rollout did to production."""
+        with session(plan, journal) as our:
+            result = our.engine.rollback(reason)
+            # Asked for and done is a success, whatever led to it.
+            done = our.engine.current().end == "rolled-back"
+            our.end(Result(Code.DONE, result.reason) if done else result)
+
+    @app.command()
+    def release(name: str, reason: Reason, plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+        """Let a release that failed be rolled out again."""
+        with session(plan, journal) as our:
+            our.engine.release(name, reason)
+            our.say(f"{name} may be rolled out again")
+
+    @app.command()
+    def report(
+        manifest: Annotated[Path | None, typer.Argument(help="manifest.json beside its raw files")] = None,
+        out: Annotated[Path | None, typer.Option(help="new folder; default: .state/reports/<rollout>-<entry>")] = None,
+        junit: Annotated[list[str] | None, typer.Option(help="a test run's JUnit file, such as unit=unit.xml")] = None,
+        plan: PlanFile = PLAN_FILE,
+        journal: Place = "",
+    ) -> None:
+        """Write the release-gate report beside its raw files: report.html, report.md, report.json.
+
+        Of the latest rollout's journal and evidence; or, with MANIFEST, of files that somebody else gathered.
+        """
+        if manifest is not None:
+            _end_report(_written(manifest), manifest.parent)
+        with session(plan, journal) as our:
+            folder, made = _gathered(our, out, junit or [])
+            _end_report(made, folder)
+
+    @app.command()
+    def verify(
+        report: Annotated[Path, typer.Argument(help="report.json beside its raw files")],
+        journal: Annotated[str, typer.Option(help="also: whether this journal has the report's SHA-256")] = "",
+        plan: PlanFile = PLAN_FILE,
+    ) -> None:
+        """Work the report out again from its raw files; fails if one byte was changed."""
+        from rollout.evidence import digest
+        from rollout.report.verify import verify as problems_of
+
+        problems = problems_of(report)
+        if journal and report.is_file():
+            with session(plan, journal) as our:
+                noted = {each.data["sha256"] for each in our.engine.journal.entries if each.kind == "reported"}
+                if digest(report.read_bytes()) not in noted:
+                    problems.append(f"{report.name} is no report that the journal names")
+        for problem in problems:
+            Console(highlight=False).print(f"FAIL {problem}", soft_wrap=True, markup=False)
+        if problems:
+            raise typer.Exit(int(Code.FAILED))
+        Console(highlight=False).print("the report is what its raw files say", markup=False)
+
+    @app.command()
+    def unlock(
+        holder: Annotated[str, typer.Option(help="the ID that the refusal named")],
+        plan: PlanFile = PLAN_FILE,
+        journal: Place = "",
+    ) -> None:
+        """Remove the lock of a holder that is gone for good.
+
+        Only after you have made sure that its machine or job is dead: if it lives, two rollouts would change the same
+        stacks. Nothing is rolled back or repeated by this; the next advance goes on.
+        """
+        with session(plan, journal) as our:
+            gone = lock.unlock(our.engine.store, holder)
+            our.engine.journal.append("", "unlocked", {"holder": gone.model_dump(mode="json")})
+            our.say(f"unlocked: {gone}")
+
+    return app
+
+
+def _written(manifest: Path) -> Report:
+    """The report of a manifest that lies ready. Ends the command when it cannot be read."""
+    from pydantic import ValidationError
+
+    from rollout.report.inputs import Manifest
+    from rollout.report.write import write
+
+    try:
+        return write(Manifest.model_validate_json(manifest.read_bytes()), manifest.parent)
+    except (OSError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        Console(stderr=True, highlight=False).print(f"error: {manifest}: {first}", soft_wrap=True, markup=False)
+        raise typer.Exit(1) from None
+
+
+def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, Report]:
+    """The latest rollout's report and its folder; its digest is in the journal afterwards."""
+    from datetime import UTC, datetime
+
+    from rollout.evidence import digest
+    from rollout.report.gather import Gathering
+    from rollout.report.write import write
+
+    tests = []
+    for each in junit:
+        name, equals, file = each.partition("=")
+        if not equals or name not in SUITES:
+            raise RolloutError(f"--junit {each}: expected SUITE=FILE\n  fix: one of {', '.join(SUITES)}")
+        tests.append((name, Path(file)))
+    engine = our.engine
+    run, history = engine.current(), engine.history
+    head = engine.journal.entries[-1].number
+    folder = out or ROOT / ".state" / "reports" / f"{run.id}-{head}"
+    manifest = Gathering(engine.store, history, run, folder).gather(datetime.now(UTC), engine.journal.head, tests)
+    made = write(manifest, folder)
+    sha256 = digest((folder / "report.json").read_bytes())
+    engine.journal.append(run.id, "reported", {"verdict": str(made.verdict), "sha256": sha256})
+    return folder, made
+
+
+def _end_report(made: Report, folder: Path) -> NoReturn:
+    Console(highlight=False).print(f"{made.verdict}: {folder / 'report.html'}", soft_wrap=True, markup=False)
+    codes = {"pass": Code.DONE, "inconclusive": Code.INCONCLUSIVE}
+    raise typer.Exit(int(codes.get(str(made.verdict), Code.FAILED)))
+
+
+def _show(our: Session, run: Run) -> None:
+    state = run.end or (f"paused: {run.paused}" if run.paused else "under way")
+    our.say(f"rollout {run.id} of {run.release}: {state}{'; ' + run.end_reason if run.end else ''}")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "verdict", "reason"):
+        table.add_column(heading, overflow="fold")
+    for record in run.steps.values():
+        entry = record.done or (record.observations[-1] if record.observations else None)
+        word = record.verdict or ("begun" if record.begun else "")
+        table.add_row(record.id, str(word), str(entry.data["reason"]) if entry else "")
+    our.console.print(table)
+    holder = lock.read(our.engine.store)
+    our.say(f"lock: {holder or 'free'}; journal: {our.engine.store.address}, head {our.engine.journal.head}")
+
+
+def _commit() -> str:
+    """The release's name: the commit, refused when the tree differs from it."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        if done.returncode != 0:
+            raise RolloutError("this is no git working tree\n  fix: name the release with --release")
+        return done.stdout.strip()
+
+    if git("status", "--porcelain"):
+        raise RolloutError("the working tree has changes that no commit names\n  fix: commit them, or --release NAME")
+    return git("rev-parse", "HEAD")

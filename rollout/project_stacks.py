@@ -1,0 +1,305 @@
+"""The project's own stacks: every operation is a command that a person can run too, its output kept as evidence.
+
+Each runs in a process of its own (`python -m tools.stack ...`), which takes care of the engine, locks, interrupted
+runs and the contract's secrets. What this project cannot do yet says so, as inconclusive, and never passes.
+"""
+
+# ruff: noqa: ARG002 - the parameters are the Protocol's
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from client.contract_file import read_operator_contract
+from client.crosscheck import observe
+from client.ledger import Ledger
+from infra.contract import OperatorContract
+from prober.samples import Sample, SamplesDamaged, read_samples
+from rollout import standalone
+from rollout.errors import RolloutError
+from rollout.journal import canonical, digest
+from rollout.plan import Consumer
+from rollout.report.inputs import Teeth
+from rollout.stacks import Outcome, StackState
+from smoke_tests.catalogue import catalogue
+from smoke_tests.evidence import Evidence
+from smoke_tests.verdict import Verdict
+from tools.declared import declare, setting
+from tools.deployment import Deployment
+from tools.engine import find_engine
+from tools.errors import ToolError
+from tools.passwords import missing_passwords
+from tools.paths import ROOT
+from tools.private_files import private_folder
+from tools.pulumi_cli import call
+from tools.stack_config import read_config
+from tools.stacks import choose
+
+COMMAND_SECONDS = 3600.0
+_NO_CHANGES = ["--expect-no-changes", "--non-interactive", "--color", "never", "--suppress-progress"]
+
+
+class ProjectStacks:
+    """Stacks as `make` works on them."""
+
+    def preflight(self, stack: str, release: str) -> Outcome:
+        """Secrets, engine and plugin versions, drift. The settings are validated by the preview that follows."""
+        chosen = choose(stack)
+        facts: dict[str, object] = {
+            "release": release,
+            "missing secrets": [] if chosen.is_dev else missing_passwords(read_config(chosen.config)),
+            "engine": find_engine().version,
+            "plugins": {name: version(name) for name in ("pulumi", "pulumi-docker")},
+        }
+        files = {"preflight.json": json.dumps(facts, indent=2).encode()}
+        if facts["missing secrets"]:
+            return Outcome(Verdict.FAIL, f"no {facts['missing secrets']}; fix: make secrets STACK={stack}", files=files)
+        if not Deployment(chosen).exists or not self._state_json(stack).get("resources"):
+            return Outcome(Verdict.PASS, "a first deployment", files=files)
+        drift = self.drift(stack)
+        return Outcome(drift.verdict, drift.reason, drift.command, files={**files, **drift.files})
+
+    def preview(self, stack: str, release: str) -> Outcome:
+        return _ran("preview", ["preview", "--stack", stack])
+
+    def up(self, stack: str, release: str) -> Outcome:
+        return _ran("up", ["up", "--stack", stack])
+
+    def is_deployed(self, stack: str, release: str) -> bool:
+        arguments = ["pulumi", "--stack", stack, "--", "preview", "--refresh", *_NO_CHANGES]
+        return _ran("look", arguments).verdict is Verdict.PASS
+
+    def state(self, stack: str) -> StackState:
+        resources = self._state_json(stack).get("resources") or []
+        if not resources:
+            return StackState("", None, None)
+        # When something was last looked at is no part of what it is.
+        kept = [{key: value for key, value in each.items() if key not in ("created", "modified")} for each in resources]
+        epoch, master = self._sentinels(stack)
+        return StackState(digest(canonical(kept)), epoch, master)
+
+    def smoke(self, stack: str) -> Outcome:
+        return _smoke(stack, ())
+
+    def failover(self, stack: str) -> Outcome:
+        return _smoke(stack, tuple(spec.id for spec in catalogue() if spec.id.startswith("failover.")))
+
+    def teeth(self, stack: str) -> Outcome:
+        if not (ROOT / "tests/smoke/show_teeth.py").is_file():
+            return Outcome(Verdict.INCONCLUSIVE, "this checkout has no tests/smoke/show_teeth.py: nothing was shown")
+        with tempfile.TemporaryDirectory(prefix="teeth-") as folder:
+            file = Path(folder) / "teeth.json"
+            done = _command([sys.executable, "-m", "tests.smoke.show_teeth", str(file)])
+            files = {"teeth.txt": done.stdout.encode()}
+            if file.is_file():
+                files["teeth.json"] = file.read_bytes()
+        return _toothed(files, done.returncode)
+
+    def faults(self, stack: str) -> Outcome:
+        return _not_there("the fault subset")
+
+    def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
+        contract = self._contract(stack)
+        if contract.sentinel_enabled and setting(choose(stack), "target") == "process":
+            return Outcome(
+                Verdict.INCONCLUSIVE,
+                f"not measured: stack {stack} runs no gateway (target process), so there is no address to roll back to",
+            )
+        # Applications of both kinds write throughout: those that have not moved yet, and those that have.
+        application = contract.application()
+        ledgers = [Ledger(application, writers=2), Ledger(contract.application(standalone=True), writers=2)]
+        with ledgers[0], ledgers[1]:
+            for ledger in ledgers:
+                ledger.wait_for_acks(100)
+            outcome = self.standalone(stack, consumers, 0.0)
+            if outcome.verdict is Verdict.PASS:
+                for ledger in ledgers:
+                    ledger.wait_for_acks(100)
+                self._contract_mode(stack, "sentinel")
+        reports = [ledger.verify() for ledger in ledgers]
+        for ledger in ledgers:
+            ledger.cleanup()
+        figures = {**outcome.figures, "lost_acks": float(sum(len(each.lost) for each in reports))}
+        files = {**outcome.files, "ledger.txt": "\n".join(map(str, reports)).encode()}
+        return Outcome(outcome.verdict, outcome.reason, outcome.command, figures, files)
+
+    def share(self, canary: str, prod: str, percent: int) -> Outcome:
+        arguments = [sys.executable, "-m", "tools.share", "--stack", prod, "--percent", str(percent)]
+        done = _command(arguments)
+        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        verdict = Verdict.PASS if done.returncode == 0 else Verdict.FAIL
+        reason = f"{percent} % to {canary}" if done.returncode == 0 else " ".join(lines)[-300:]
+        return Outcome(
+            verdict, reason, f"make share STACK={prod} PERCENT={percent}", files={"share.txt": done.stdout.encode()}
+        )
+
+    def drift(self, stack: str) -> Outcome:
+        arguments = ["pulumi", "--stack", stack, "--", "refresh", "--preview-only", *_NO_CHANGES]
+        return _ran("drift", arguments)
+
+    def samples(self, folder: str, after: int) -> list[Sample]:
+        try:
+            return [sample for sample in read_samples(ROOT / folder) if sample.sequence > after]
+        except SamplesDamaged as error:
+            raise RolloutError(f"{error}\n  fix: find out who changed it; the soak cannot rest on it") from None
+
+    def restore(self, stack: str, release: str) -> Outcome:
+        """`up` of the earlier commit, from a working tree of its own, on the same state and configuration."""
+        chosen = choose(stack)
+        with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
+            tree = Path(folder) / "tree"
+            added = subprocess.run(
+                ["git", "worktree", "add", "--detach", str(tree), release],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            if added.returncode != 0:
+                return Outcome(Verdict.ERROR, f"release {release} is no commit here: {added.stderr.strip()}")
+            try:
+                # The virtual environment is this tree's: a rollback must not wait for downloads.
+                (tree / ".venv").symlink_to(ROOT / ".venv")
+                ours = {"REDIS_STATE_DIR": str(chosen.state), "STACK_CONFIG_FILE": str(chosen.committed_config)}
+                return _ran("restore", ["up", "--stack", stack], tree, ours)
+            finally:
+                command = ["git", "worktree", "remove", "--force", str(tree)]
+                subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+        def declare() -> None:
+            self._contract_mode(stack, "standalone")
+
+        return standalone.go(self._contract(stack).application(), declare, consumers, watch_s)
+
+    def quorum(self, stack: str) -> bool | None:
+        seen = observe(self._contract(stack))
+        if not seen.sentinels:
+            return None
+        return all(not view.error and view.ckquorum.startswith("OK") for view in seen.sentinels)
+
+    def _contract_mode(self, stack: str, mode: str) -> None:
+        """Declare what applications are told, and apply it. Raises RolloutError."""
+        declare(choose(stack), "contractMode", mode)
+        done = _tool(["up", "--stack", stack])
+        if done.returncode != 0:
+            raise RolloutError(f"`make up STACK={stack}` failed: {done.stdout.strip()[-300:]}")
+
+    def _contract(self, stack: str) -> OperatorContract:
+        with tempfile.TemporaryDirectory(dir=private_folder(choose(stack).folder)) as folder:
+            file = Path(folder) / "contract.env"
+            done = _tool(["operator-env", "--stack", stack, "--out", str(file)])
+            if not file.is_file():
+                raise RolloutError(done.stdout.strip()[-300:] or f"stack {stack} has no contract")
+            return read_operator_contract(file)
+
+    def _state_json(self, stack: str) -> dict[str, list[dict[str, object]]]:
+        """The deployment in the state, secrets encrypted."""
+        deployment = Deployment(choose(stack))
+        if not deployment.exists:
+            return {}
+        try:
+            content = json.loads(call(["stack", "export"], deployment.environment))
+        except ToolError as error:
+            if "no stack named" in str(error):
+                return {}
+            raise
+        return dict(content.get("deployment") or {})
+
+    def _sentinels(self, stack: str) -> tuple[int | None, str | None]:
+        """The largest configuration epoch that a Sentinel knows, and the master that it names."""
+        seen = observe(self._contract(stack))
+        views = [view for view in seen.sentinels if not view.error]
+        newest = max(views, key=lambda view: view.config_epoch, default=None)
+        return (newest.config_epoch, str(newest.master)) if newest else (None, None)
+
+
+def _not_there(what: str) -> Outcome:
+    return Outcome(Verdict.INCONCLUSIVE, f"{what}: not connected to the rollout yet, so nothing was shown")
+
+
+def _toothed(files: dict[str, bytes], code: int) -> Outcome:
+    """A pass only when every seeded fault was seen red."""
+    command = "python -m tests.smoke.show_teeth FILE"
+    try:
+        teeth = Teeth.model_validate_json(files["teeth.json"]).teeth
+    except (KeyError, ValidationError):
+        return Outcome(Verdict.INCONCLUSIVE, f"nothing was shown, the command ended with {code}", command, files=files)
+    bad = [f"{each.check} on {each.broken}" for each in teeth if not each.went_red]
+    if not teeth:
+        return Outcome(Verdict.INCONCLUSIVE, "no fault was seeded", command, files=files)
+    reason = f"not red: {'; '.join(bad)}" if bad else f"{len(teeth)} times a seeded fault was seen red"
+    return Outcome(Verdict.FAIL if bad or code else Verdict.PASS, reason, command, files=files)
+
+
+def _tool(
+    arguments: Sequence[str], place: Path = ROOT, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return _command([sys.executable, "-m", "tools.stack", *arguments], place, more)
+
+
+def _command(
+    command: Sequence[str], place: Path = ROOT, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            cwd=place,
+            env={**os.environ, **(more or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RolloutError(f"`{shlex.join(command)}` had not ended after {COMMAND_SECONDS:.0f} s") from None
+
+
+def _ran(name: str, arguments: Sequence[str], place: Path = ROOT, more: Mapping[str, str] | None = None) -> Outcome:
+    """A command's outcome by its exit code, its output as evidence (pulumi shows secrets as [secret])."""
+    done = _tool(arguments, place, more)
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    passed = done.returncode == 0 and bool(lines)
+    reason = "as declared" if passed and name in ("drift", "look") else (lines[-1].strip() if lines else "no output")
+    return Outcome(
+        Verdict.PASS if passed else Verdict.FAIL,
+        reason,
+        shlex.join(["python", "-m", "tools.stack", *arguments]),
+        files={f"{name}.txt": done.stdout.encode()},
+    )
+
+
+def _smoke(stack: str, only: Sequence[str]) -> Outcome:
+    """The smoke suite's evidence; none, or one without a check, shows nothing."""
+    choice = ["--only", ",".join(only)] if only else []
+    with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
+        arguments = ["run", "--stack", stack, "--", "smoke_tests", "--evidence", folder, *choice]
+        done = _tool(arguments)
+        # Paths as the evidence names them: relative to its own file, which lies in the stack's folder.
+        home = Path(folder) / stack
+        files = {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+        (report, *more) = [content for name, content in files.items() if name.endswith(".json")] or [b""]
+    command = shlex.join(["make", "smoke", f"STACK={stack}", *([f"ARGS={shlex.join(choice)}"] if choice else [])])
+    try:
+        evidence = Evidence.model_validate_json(report)
+    except ValidationError:
+        return Outcome(Verdict.ERROR, f"no evidence: {done.stdout.strip()[-300:]}", command, files=files)
+    if more or not evidence.checks:
+        return Outcome(Verdict.INCONCLUSIVE, "no check ran", command, files=files)
+    bad = [f"{check.check}: {check.reason}" for check in evidence.checks if check.verdict is not Verdict.PASS]
+    figures = {f"{each.check}, {each.measured.unit}": each.measured.value for each in evidence.checks if each.measured}
+    reason = "; ".join(bad) or f"{len(evidence.checks)} checks passed"
+    return Outcome(evidence.verdict, reason, command, figures, files)

@@ -1,0 +1,252 @@
+"""A rollout's journal and kept evidence -> a report's folder: the raw files, and the manifest that names them.
+
+What the journal itself says (phases, approvals, figures of steps) is written as files of its own; everything else is
+the kept evidence, byte by byte. What no step measured is in no file, and the report says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from prober.samples import Sample
+from rollout.errors import RolloutError
+from rollout.evidence import EvidenceError, load, seal
+from rollout.history import History, Run, StepRecord
+from rollout.journal import Entry
+from rollout.keeping import EvidenceLost, Piece, fetch
+from rollout.plan import TIMED
+from rollout.report.catalogue import LINES
+from rollout.report.inputs import (
+    Approval,
+    Failover,
+    Input,
+    Kind,
+    Manifest,
+    Measurement,
+    PhaseRecord,
+    QuorumAnswer,
+    Teeth,
+)
+from rollout.store import Store
+from smoke_tests.evidence import Check, Evidence
+from smoke_tests.verdict import Verdict
+
+COMMAND = "python -m rollout report"
+_MEASURED = {line.by.removeprefix("measured:") for line in LINES if line.by.startswith("measured:")}
+# A step's own figures, by the names that the engine asks of it.
+_NAMES = {"rollback_s": ("rollback.seconds", "s"), "lost_acks": ("rollback.lost-acks", "lost")}
+M = TypeVar("M", bound=BaseModel)
+_MOVED = re.compile(r"master (\S+) -> (\S+?)(?:;|$)")
+
+
+class Gathering:
+    """One report's folder. It must be new: what else lies in it could be taken for evidence."""
+
+    def __init__(self, store: Store, history: History, run: Run, folder: Path) -> None:
+        self._store = store
+        self._history = history
+        self._run = run
+        self._folder = folder
+        self._inputs: list[Input] = []
+        self._failovers: list[Failover] = []
+        self._measurements: list[Measurement] = []
+        self._quorum: list[QuorumAnswer] = []
+        self._baseline = ""
+
+    def gather(self, made: datetime, head: str, tests: Iterable[tuple[str, Path]] = ()) -> Manifest:
+        """Fill the folder. `tests`: JUnit files by the name of their suite.
+
+        Raises RolloutError when kept evidence is lost or edited, or the folder is not empty.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if any(self._folder.iterdir()):
+            raise RolloutError(f"{self._folder} is not empty\n  fix: name another folder with --out, or remove it")
+        for record in self._run.steps.values():
+            for entry in [*record.observations, *([record.done] if record.done else [])]:
+                self._step(record, entry)
+        for name, path in tests:
+            self._junit(name, path, made)
+        self._journal(made, head)
+        release = self._history.proven_before(self._run) or self._baseline or "none"
+        return Manifest(
+            project=self._run.plan.project,
+            release=self._run.release,
+            baseline_release=release,
+            made=made,
+            inputs=tuple(self._inputs),
+        )
+
+    def _step(self, record: StepRecord, entry: Entry) -> None:
+        folder = f"{record.id}/{entry.number:06d}"
+        command = str(entry.data.get("command") or "python -m prober")
+        paths = [self._restore(folder, Piece.model_validate(piece)) for piece in entry.data.get("evidence", ())]
+        for path in paths:
+            self._sort(record, entry, path, command)
+        if (answer := entry.data.get("quorum")) is not None:
+            self._quorum.append(QuorumAnswer(when=entry.at, ok=bool(answer)))
+        for name, value in dict(entry.data.get("figures", {})).items():
+            id, _, unit = name.partition(", ")
+            id, unit = _NAMES.get(name, (id, unit)) if record.step.kind == "rehearsal" else (id, unit)
+            if id in _MEASURED:
+                self._measure(entry, id, float(value), unit, command)
+        if record.step.kind == "up":
+            self._measure(entry, "deploy.seconds", float(entry.data["seconds"]), "s", command)
+
+    def _measure(self, entry: Entry, id: str, value: float, unit: str, command: str) -> None:
+        note = f"{entry.data['step']}: {entry.data['reason']}"
+        self._measurements.append(
+            Measurement(id=id, value=value, unit=unit, when=entry.at, command=command or COMMAND, note=note)
+        )
+
+    def _sort(self, record: StepRecord, entry: Entry, path: Path, command: str) -> None:
+        if path.name == "samples.jsonl":
+            self._add("canary" if record.phase == "canary" else "soak", record, path, entry.at, command)
+        elif path.name == "baseline.jsonl":
+            if not self._baseline:
+                self._baseline = Sample.model_validate_json(path.read_bytes().splitlines()[0]).release
+            self._add("baseline", record, path, entry.at, command)
+        elif record.step.kind == "teeth" and _is(Teeth, path):
+            self._add("teeth", record, path, entry.at, command)
+        elif record.step.kind in ("smoke", "failover") and (evidence := _is(Evidence, path)):
+            self._add("smoke", record, path, entry.at, command)
+            self._failovers += self._drill(record, evidence, path)
+
+    def _drill(self, record: StepRecord, evidence: Evidence, path: Path) -> list[Failover]:
+        """The controlled failover that a smoke run made, when every figure of it is there."""
+        checks = {check.check: check for check in evidence.checks}
+        gap, lost, agreed = (checks.get(f"failover.{name}") for name in ("gap", "no-lost-acks", "agreement"))
+        if not (gap and lost and agreed and gap.measured and lost.measured and agreed.measured):
+            return []
+        moved = _MOVED.search(gap.reason)
+        acknowledged = self._acknowledged(lost, path)
+        if not moved or not acknowledged:
+            return []
+        return [
+            Failover(
+                when=gap.started,
+                phase=record.phase,
+                kind="planned",
+                old=moved[1],
+                new=moved[2],
+                gap_ms=gap.measured.value,
+                completed_s=agreed.measured.value,
+                acknowledged=acknowledged,
+                lost=int(lost.measured.value),
+            )
+        ]
+
+    def _acknowledged(self, check: Check, path: Path) -> int:
+        """One line of raw samples is one acknowledged write."""
+        if check.samples is None:
+            return 0
+        try:
+            return load(path.parent, check.samples).count(b"\n")
+        except EvidenceError:
+            return 0
+
+    def _journal(self, made: datetime, head: str) -> None:
+        run = self._run
+        self._lines("failovers", self._failovers, made)
+        self._lines("measurements", self._measurements, made)
+        self._lines("quorum", self._quorum, made)
+        self._lines("phases", [phase for name in run.plan.phases if (phase := self._phase(name))], made)
+        self._lines("approvals", [_approval(each) for each in run.approvals.values()], made)
+        stacks = {f"stack of {name}": phase.stack for name, phase in run.plan.phases.items()}
+        facts = {"rollout": run.id, "plan": run.plan.hash, "journal's head": head, "state": run.end or "under way"}
+        path = self._folder / "journal" / "facts.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(facts | stacks, indent=2) + "\n", encoding="utf-8")
+        self._add("facts", None, path, made, COMMAND)
+
+    def _phase(self, name: str) -> PhaseRecord | None:
+        records = [each for each in self._run.steps.values() if each.phase == name]
+        entries = [entry for each in records for entry in (each.begun, *each.observations, each.done) if entry]
+        if not entries:
+            return None
+        timed = [each for each in records if each.step.kind in TIMED]
+        credited = sum(min(each.step.seconds or 0.0, _credited(each)) for each in timed)
+        verdicts = {each.verdict for each in records}
+        bad = next((v for v in (Verdict.ERROR, Verdict.FAIL) if v in verdicts), Verdict.INCONCLUSIVE)
+        closed = name in self._run.phases_done
+        return PhaseRecord(
+            phase=name,
+            stack=self._run.plan.phases[records[0].phase].stack,
+            began=min(entry.at for entry in entries),
+            ended=max(entry.at for entry in entries) if closed else None,
+            required_soak_s=sum(each.step.seconds or 0.0 for each in timed),
+            credited_soak_s=round(credited, 3),
+            verdict=Verdict.PASS if closed else bad,
+        )
+
+    def _junit(self, name: str, path: Path, made: datetime) -> None:
+        target = self._folder / "tests" / f"{name}.xml"
+        target.parent.mkdir(exist_ok=True)
+        try:
+            target.write_bytes(path.read_bytes())
+        except OSError as error:
+            raise RolloutError(f"{path} cannot be read: {error.strerror}\n  fix: --junit {name}=FILE") from None
+        self._add("junit", None, target, made, "make test", name)
+
+    def _lines(self, kind: Kind, rows: Iterable[BaseModel], made: datetime) -> None:
+        text = "".join(row.model_dump_json() + "\n" for row in rows)
+        if not text:
+            return
+        path = self._folder / "journal" / f"{kind}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        self._add(kind, None, path, made, COMMAND)
+
+    def _restore(self, folder: str, piece: Piece) -> Path:
+        """The kept file under its own name, which may have folders in it."""
+        name = PurePosixPath(piece.name)
+        if name.is_absolute() or ".." in name.parts:
+            raise RolloutError(f"{piece.name} leads out of the report's folder; nothing more was written")
+        path = self._folder / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.write_bytes(fetch(self._store, piece))
+        except EvidenceLost as error:
+            raise RolloutError(
+                f"no report: evidence {error}\n  fix: restore the journal's folder from a copy; what cannot be shown "
+                "cannot be reported"
+            ) from None
+        return path
+
+    def _add(
+        self, kind: Kind, record: StepRecord | None, path: Path, when: datetime, command: str, name: str = ""
+    ) -> None:
+        phase = record.phase if record else "all"
+        raw = seal(self._folder, path)
+        self._inputs.append(Input(kind=kind, phase=phase, raw=raw, when=when, command=command, name=name))
+
+
+def _is(model: type[M], path: Path) -> M | None:
+    """The file as this model; None when it is something else."""
+    try:
+        return model.model_validate_json(path.read_bytes()) if path.suffix == ".json" else None
+    except ValidationError:
+        return None
+
+
+def _credited(record: StepRecord) -> float:
+    return float(record.observations[-1].data["credit"]["credited_s"]) if record.observations else 0.0
+
+
+def _approval(entry: Entry) -> Approval:
+    binding = entry.data["binding"]
+    return Approval(
+        when=entry.at,
+        phase=str(entry.data["step"]).partition("/")[0],
+        who=str(entry.data["name"]),
+        reason=str(entry.data["reason"]),
+        plan_sha256=str(binding["plan"]),
+        state_sha256=str(binding["state"]),
+        config_epoch=int(binding["epoch"] or 0),  # 0: no Sentinels to have one, a first deployment
+    )

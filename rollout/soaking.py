@@ -1,0 +1,170 @@
+"""One look at a soak: new samples kept as evidence, credit earned, drift asked, triggers judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from prober.samples import Sample
+from rollout.durations import show
+from rollout.evidence import RawFile
+from rollout.history import Run, StepRecord
+from rollout.judging import Seen, checks_of, judge
+from rollout.keeping import EvidenceLost, Piece, fetch, keep
+from rollout.soak import Credit
+from rollout.stacks import Outcome, Stacks
+from rollout.store import Store
+from smoke_tests.evidence import Check
+from smoke_tests.verdict import Verdict
+
+# Judged are the latest so many samples of the step: some hours of them, and no machine's whole memory.
+WINDOW = 100_000
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen this time. `silent`: the prober has said nothing for longer than a gap."""
+
+    credit: Credit
+    outcome: Outcome
+    complete: bool
+    silent: bool
+    text: str
+    state: str
+    evidence: list[dict[str, Any]]
+    baseline: int
+    quorum: bool | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "credit": self.credit.model_dump(mode="json"),
+            "verdict": str(self.outcome.verdict),
+            "reason": self.outcome.reason,
+            "state": self.state,
+            "baseline": self.baseline,
+            "silent": self.silent,
+            "evidence": self.evidence,
+            "quorum": self.quorum,
+        }
+
+
+class Soaking:
+    """A soak or monitoring step of a run."""
+
+    def __init__(self, store: Store, stacks: Stacks, run: Run, record: StepRecord) -> None:
+        self._store = store
+        self._stacks = stacks
+        self._run = run
+        self._record = record
+        self._phase = run.plan.phases[record.phase]
+
+    def begin(self) -> dict[str, Any]:
+        """What the step is measured from: only later samples count."""
+        return {
+            "after": self._latest(self._phase.samples),
+            "baseline": self._latest(self._run.plan.phases["prod"].samples) if self._compares else -1,
+            "state": self._stacks.state(self._phase.stack).state,
+        }
+
+    def observe(self, now: datetime) -> Observed:
+        """Look once. Raises RolloutError when samples are damaged."""
+        begun = self._record.begun
+        if begun is None:
+            raise RuntimeError("observed before it began")
+        last = self._record.observations[-1] if self._record.observations else None
+        data = last.data if last else begun.data
+        credit = Credit.model_validate(data["credit"]) if last else self._new()
+        after = credit.last.sequence if credit.last else int(begun.data["after"])
+        fresh = self._stacks.samples(self._phase.samples, after)
+        base = self._fresh_baseline(int(data["baseline"]))
+        evidence = keep(self._store, {**_file("samples", fresh), **_file("baseline", base)})
+        credit = credit.add(fresh)
+        state = self._stacks.state(self._phase.stack).state
+        drift = self._stacks.drift(self._phase.stack)
+        if state != data["state"]:
+            credit = credit.reset("the stack was deployed to")
+        elif drift.verdict is Verdict.FAIL:
+            credit = credit.reset(f"drift: {drift.reason}")
+        quorum = self._stacks.quorum(self._phase.stack)
+        outcome = self._judge(evidence, quorum, now)
+        needed = self._record.step.seconds or 0.0
+        quiet_s = abs((now - (last.at if last else begun.at)).total_seconds())
+        silent = not fresh and quiet_s > credit.max_gap_s
+        return Observed(
+            credit=credit,
+            outcome=outcome,
+            complete=credit.credited_s >= needed and credit.samples > 0,
+            silent=silent,
+            text=self._text(credit, needed, outcome, silent),
+            state=state,
+            evidence=evidence,
+            baseline=base[-1].sequence if base else int(data["baseline"]),
+            quorum=quorum,
+        )
+
+    @property
+    def _compares(self) -> bool:
+        return self._record.phase == "canary"
+
+    def _new(self) -> Credit:
+        return Credit(release=self._run.release, max_gap_s=self._run.plan.sample_gap)
+
+    def _latest(self, folder: str) -> int:
+        return max((sample.sequence for sample in self._stacks.samples(folder, -1)), default=-1)
+
+    def _fresh_baseline(self, after: int) -> list[Sample]:
+        return self._stacks.samples(self._run.plan.phases["prod"].samples, after) if self._compares else []
+
+    def _judge(self, fresh: list[dict[str, Any]], quorum: bool | None, now: datetime) -> Outcome:
+        looks = self._record.observations
+        pieces = [piece for entry in looks for piece in entry.data["evidence"]] + fresh
+        try:
+            samples = self._read(pieces, "samples.jsonl")
+            baseline = self._read(pieces, "baseline.jsonl") if self._compares else None
+            drill = self._drill()
+        except EvidenceLost as error:
+            verdict = Verdict.FAIL if error.edited else Verdict.INCONCLUSIVE
+            return Outcome(verdict, f"evidence: {error}")
+        answers = [answer for entry in looks if (answer := entry.data.get("quorum")) is not None]
+        epochs = [sample.epoch for sample in samples if sample.epoch is not None]
+        return judge(
+            Seen(
+                samples,
+                baseline,
+                planned_failovers=self._run.planned_failovers(self._record.phase, epochs[0]) if epochs else 0,
+                quorum=[*answers, *([] if quorum is None else [quorum])],
+                drill=drill,
+                raw=tuple(RawFile(path=piece["path"], sha256=piece["sha256"]) for piece in pieces),
+                when=now,
+            )
+        )
+
+    def _drill(self) -> list[Check] | None:
+        """The checks of the phase's controlled failover, read from its evidence; None when it has none so far."""
+        done = [each.done for each in self._run.of_phase(self._record.phase) if each.step.kind == "failover"]
+        entries = [entry for entry in done if entry]
+        if not entries:
+            return None
+        pieces = [Piece.model_validate(piece) for entry in entries for piece in entry.data["evidence"]]
+        return checks_of({piece.name: fetch(self._store, piece) for piece in pieces})
+
+    def _read(self, pieces: list[dict[str, Any]], name: str) -> list[Sample]:
+        found: list[Sample] = []
+        for piece in map(Piece.model_validate, pieces):
+            if piece.name == name:
+                found += [Sample.model_validate_json(line) for line in fetch(self._store, piece).splitlines()]
+        return found[-WINDOW:]
+
+    def _text(self, credit: Credit, needed: float, outcome: Outcome, silent: bool) -> str:
+        text = f"{show(credit.credited_s)} of {show(needed)} credited, {credit.samples} samples, {credit.pauses} pauses"
+        if credit.resets:
+            text += f", {len(credit.resets)} resets (last: {credit.resets[-1]})"
+        if silent:
+            text += "; the prober is silent"
+        return text if outcome.verdict is Verdict.PASS else f"{text}; {outcome.reason}"
+
+
+def _file(name: str, samples: list[Sample]) -> dict[str, bytes]:
+    content = b"".join(sample.model_dump_json().encode() + b"\n" for sample in samples)
+    return {f"{name}.jsonl": content} if samples else {}

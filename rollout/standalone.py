@@ -1,0 +1,94 @@
+"""The way back: applications' contract to the gateway's address, no data moved, consumers restarted and watched."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from redis.exceptions import RedisError
+
+from client.connect import connect
+from client.errors import describe
+from infra.contract import Contract
+from rollout.plan import Consumer
+from rollout.stacks import Outcome
+from smoke_tests.verdict import Verdict
+
+PROBE_KEY = "rollout:standalone-probe"
+RESTART_S = 300
+HEALTH_S = 120.0
+LOOK_S = 1.0
+
+
+def refusal(contract: Contract) -> str:
+    """Why applications cannot be sent to the contract's standalone address; '' when it serves as a master does."""
+    alone = contract.model_copy(update={"sentinel_enabled": False})
+    try:
+        with closing(connect(alone)) as client:
+            client.call(lambda master: master.ping())
+            role = client.call(lambda master: master.role())[0]
+            name = role.decode() if isinstance(role, bytes) else str(role)
+            if name != "master":
+                return f"{alone.standalone} says it is a {name}, not a master"
+            client.call(lambda master: master.set(PROBE_KEY, "1", ex=60))
+    except (RedisError, OSError) as error:
+        return f"{alone.standalone} does not serve: {describe(error)}"
+    return ""
+
+
+def go(contract: Contract, declare: Callable[[], None], consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+    """Check, `declare` the contract, move the consumers, watch them. Refused while the address does not serve."""
+    started = time.monotonic()
+    log: list[dict[str, object]] = []
+    if reason := refusal(contract):
+        return Outcome(Verdict.FAIL, f"refused: {reason}; nothing was changed, the cluster serves on", files=_file(log))
+    declare()
+    log.append({"declared_s": round(time.monotonic() - started, 3)})
+    bad = [problem for consumer in consumers if (problem := _move(consumer))]
+    seconds = round(time.monotonic() - started, 3)
+    log.append({"serving_s": seconds, "problems": bad})
+    until = time.monotonic() + watch_s
+    while not bad and time.monotonic() < until:
+        problem = refusal(contract) or next((each for each in map(_unhealthy, consumers) if each), "")
+        log.append({"at_s": round(time.monotonic() - started, 3), "problem": problem})
+        bad += [problem] if problem else []
+        time.sleep(min(LOOK_S, max(0.0, until - time.monotonic())))
+    figures = {"rollback_s": seconds, "rollback.consumers, consumers": float(len(bad))}
+    reason = "; ".join(bad) or f"standalone at {contract.standalone} after {seconds:g} s, {len(consumers)} consumers"
+    return Outcome(Verdict.FAIL if bad else Verdict.PASS, reason, figures=figures, files=_file(log))
+
+
+def _move(consumer: Consumer) -> str:
+    """Restart it in a rolling way and wait until it says standalone; what went wrong, or ''."""
+    target = f"deployment/{consumer.deployment}"
+    restart = [["kubectl", "rollout", "restart", target], ["kubectl", "rollout", "status", target]]
+    for command in [list(consumer.command)] if consumer.command else restart if consumer.deployment else []:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=RESTART_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{consumer.name}: {command[0]}: {type(error).__name__}"
+        if done.returncode != 0:
+            return f"{consumer.name}: {command[0]} ended with {done.returncode}"
+    until, last = time.monotonic() + HEALTH_S, ""
+    while time.monotonic() < until:
+        if not (last := _unhealthy(consumer)):
+            return ""
+        time.sleep(0.2)
+    return f"{last} after {HEALTH_S:g} s"
+
+
+def _unhealthy(consumer: Consumer) -> str:
+    try:
+        with urllib.request.urlopen(consumer.health, timeout=2) as answer:  # noqa: S310 - the plan takes http(s) only
+            mode = json.load(answer)["redis"]["mode"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{consumer.name}: {consumer.health}: {type(error).__name__}"
+    return "" if mode == "standalone" else f"{consumer.name}: redis.mode is {mode!r}"
+
+
+def _file(log: list[dict[str, object]]) -> dict[str, bytes]:
+    return {"standalone.json": json.dumps(log, indent=2).encode()}

@@ -1,0 +1,187 @@
+"""Stacks kept in a folder, so that several processes see the same; what was done to them is counted there."""
+
+# ruff: noqa: ARG002 - the parameters are the Protocol's
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prober.samples import Sample
+from rollout.plan import Consumer
+from rollout.stacks import Outcome, StackState
+from smoke_tests.evidence import Check, Evidence, Measured, exactly
+from smoke_tests.verdict import Verdict
+
+PLAN = """
+project: tried
+journal: unused
+sampleGap: 2s
+rehearsalMaxAge: 1h
+rollback: {contract: standalone, within: 5m, watch: 1s}
+phases:
+  staging: {stack: staging, samples: staging, steps: [preflight, preview, up, smoke, rehearsal, {soak: 30s}]}
+  canary:
+    stack: canary
+    samples: canary
+    steps: [preflight, preview, approval, up, smoke, {share: 1}, {share: 10}, failover, {soak: 30s}]
+  prod: {stack: prod, samples: prod, steps: [preflight, preview, approval, up, smoke, {share: 0}, {monitoring: 30s}]}
+"""
+UNATTENDED = PLAN.replace("approval, ", "")
+
+
+def sample(sequence: int, at: float | None = None, **changes: Any) -> Sample:
+    """A passing sample, ten a second unless `at` (monotonic, s) says otherwise."""
+    values: dict[str, Any] = {
+        "sequence": sequence,
+        "boot_id": "boot",
+        "monotonic_s": sequence / 10 if at is None else at,
+        "wall": datetime(2026, 1, 1, tzinfo=UTC),
+        "operation": "write" if sequence % 2 else "read",
+        "ok": True,
+        "latency_ms": 1.0 + sequence % 7 / 10,
+        "error": None,
+        "lost_acks": 0,
+        "master": "10.0.0.1:6379",
+        "epoch": 1,
+        "release": "r1",
+    }
+    return Sample(**(values | changes))
+
+
+def steady(count: int = 1500, **changes: Any) -> list[Sample]:
+    return [sample(number, **changes) for number in range(count)]
+
+
+def drill(lost: float = 0, began: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> bytes:
+    """The smoke suite's evidence of a controlled failover."""
+    verdict = Verdict.FAIL if lost else Verdict.PASS
+    check = Check(
+        check="failover.no-lost-acks",
+        claim="every acknowledged write is present",
+        threshold=exactly(0, "lost"),
+        measured=Measured(value=lost, unit="lost"),
+        verdict=verdict,
+        reason="900 acknowledged by 4 writers",
+        started=began,
+        seconds=2.0,
+        command="python -m smoke_tests --only failover.no-lost-acks",
+        samples=None,
+    )
+    evidence = Evidence(
+        stack="canary",
+        mode="sentinel",
+        server="valkey 8.1",
+        started=began,
+        seconds=2.0,
+        command="python -m smoke_tests",
+        verdict=verdict,
+        checks=(check,),
+        not_applicable=(),
+        not_run=(),
+        interrupted=False,
+        trouble="",
+    )
+    return evidence.model_dump_json().encode()
+
+
+class FolderStacks:
+    """In a folder: `actions.log` (one JSON line for each action as it takes effect), `epoch`, `deployed-<stack>`."""
+
+    def __init__(self, folder: Path, pause_s: float = 0.0) -> None:
+        self.folder = folder
+        self.pause_s = pause_s
+        self.answers: dict[str, Outcome] = {}
+        self.feeds: dict[str, list[Sample]] = {}
+        self.drifted: dict[str, Outcome] = {}
+        self.release = "r1"
+        self.has_quorum: bool | None = True
+        self.drill = drill()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def actions(self) -> list[str]:
+        """`what stack` in order."""
+        try:
+            return (self.folder / "actions.log").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _act(self, what: str, stack: str) -> Outcome:
+        time.sleep(self.pause_s)
+        handle = os.open(self.folder / "actions.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(handle, f"{what} {stack}\n".encode())
+        os.close(handle)
+        time.sleep(self.pause_s)
+        passed = Outcome(Verdict.PASS, "fine", files={f"{what}-{stack}.json": json.dumps([what, stack]).encode()})
+        return self.answers.get(f"{what} {stack}", passed)
+
+    def preflight(self, stack: str, release: str) -> Outcome:
+        return self._act("preflight", stack)
+
+    def preview(self, stack: str, release: str) -> Outcome:
+        return self._act("preview", stack)
+
+    def up(self, stack: str, release: str) -> Outcome:
+        (self.folder / f"deployed-{stack}").write_text(release)
+        return self._act("up", stack)
+
+    def is_deployed(self, stack: str, release: str) -> bool:
+        file = self.folder / f"deployed-{stack}"
+        return file.exists() and file.read_text() == release and f"up {stack}" in self.actions
+
+    def state(self, stack: str) -> StackState:
+        file = self.folder / f"deployed-{stack}"
+        epoch = 1 + self.actions.count(f"failover {stack}")
+        return StackState(file.read_text() if file.exists() else "", epoch, f"10.0.0.{epoch}:6379")
+
+    def smoke(self, stack: str) -> Outcome:
+        return self._act("smoke", stack)
+
+    def teeth(self, stack: str) -> Outcome:
+        return self._act("teeth", stack)
+
+    def faults(self, stack: str) -> Outcome:
+        return self._act("faults", stack)
+
+    def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
+        outcome = self._act("rehearsal", stack)
+        figures = {"rollback_s": 4.2, "lost_acks": 0.0}
+        return Outcome(outcome.verdict, outcome.reason, figures=outcome.figures or figures, files=outcome.files)
+
+    def failover(self, stack: str) -> Outcome:
+        outcome = self._act("failover", stack)
+        return Outcome(
+            outcome.verdict, outcome.reason, files={**outcome.files, "drill.json": self.drill} if outcome.files else {}
+        )
+
+    def quorum(self, stack: str) -> bool | None:
+        return self.has_quorum
+
+    def share(self, canary: str, prod: str, percent: int) -> Outcome:
+        return self._act(f"share-{percent}", canary)
+
+    def drift(self, stack: str) -> Outcome:
+        return self.drifted.get(stack, Outcome(Verdict.PASS, "none"))
+
+    def samples(self, folder: str, after: int) -> list[Sample]:
+        """Each look brings 220 s of samples, unless the test feeds its own."""
+        if folder in self.feeds:
+            return [each for each in self.feeds[folder] if each.sequence > after]
+        if after < 0:
+            return [sample(0, release=self.release)]
+        epoch = self.state(folder).epoch
+        master = self.state(folder).master
+        first = after + 1
+        return [sample(first + n, epoch=epoch, master=master, release=self.release) for n in range(2200)]
+
+    def restore(self, stack: str, release: str) -> Outcome:
+        return self._act(f"restore-{release}", stack)
+
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+        return self._act("standalone", stack)

@@ -1,0 +1,73 @@
+"""The canary's share: what is refused, what is declared, and how it reaches the gateways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import share
+from tools.errors import ToolError
+from tools.stacks import Stack
+
+
+def stack(folder: Path, **settings: str) -> Stack:
+    file = folder / "Pulumi.prod.yaml"
+    file.write_text("config:\n" + "".join(f"  redis-sentinel:{key}: {value}\n" for key, value in settings.items()))
+    return Stack("prod", folder / "state", file)
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What was declared and run, in order."""
+    log: list[object] = []
+
+    class Deployed:
+        def __init__(self, _stack: Stack) -> None: ...
+
+        def up(self) -> int:
+            log.append("up")
+            return 0
+
+    def run(command: list[str]) -> str:
+        log.append(command)
+        return "pod/a\npod/b\n" if "get" in command else ""
+
+    monkeypatch.setattr(share, "declare", lambda _stack, key, value: log.append((key, value)))
+    monkeypatch.setattr(share, "Deployment", Deployed)
+    monkeypatch.setattr(share, "_run", run)
+    return log
+
+
+CACHE = {"canary": "10.0.0.5:6379", "workload": "cache"}
+
+
+def test_docker_declares_and_applies(tmp_path: Path, done: list[object]) -> None:
+    assert share.set_share(stack(tmp_path, target="docker", **CACHE), 10) == 0
+    assert done == [("canaryShare", "10"), "up"]
+
+
+def test_kubernetes_declares_and_writes_into_every_gateway(tmp_path: Path, done: list[object]) -> None:
+    assert share.set_share(stack(tmp_path, target="kubernetes", namespace="ours", **CACHE), 5) == 0
+    assert done[0] == ("canaryShare", "5")
+    writes = [command for command in done[2:] if isinstance(command, list)]
+    assert [command[command.index("exec") + 1] for command in writes] == ["pod/a", "pod/b"]
+    assert all(command[-1] == "echo 5 > /node/run/canary.share" and "ours" in command for command in writes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"target": "process"}, "runs no gateway"),
+        ({"target": "docker", "workload": "cache"}, "names no canary"),
+        ({"target": "docker", "canary": "10.0.0.5:6379"}, "system of record"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, done: list[object], settings: dict[str, str], why: str) -> None:
+    with pytest.raises(ToolError, match=why):
+        share.set_share(stack(tmp_path, **settings), 10)
+    assert done == []
+
+
+def test_taking_it_back_needs_nothing(tmp_path: Path, done: list[object]) -> None:
+    assert share.set_share(stack(tmp_path, target="docker"), 0) == 0
