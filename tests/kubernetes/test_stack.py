@@ -34,7 +34,7 @@ def test_every_node_has_a_host_of_its_own_and_they_agree(stack: KubernetesStack)
     assert findings_of(contract) == ()
     for kind in ("data", "sentinel"):
         assert len({stack.node_of(f"{kind}-{index}") for index in range(3)}) == 3
-    with closing(open_as(contract, "app", Endpoint(contract.host, contract.port), 2.0)) as link:
+    with closing(open_as(contract, "operator", Endpoint(contract.host, contract.port), 2.0)) as link:
         assert link.execute_command("ROLE")[0] in ("master", b"master")  # type: ignore[no-untyped-call]
     assert stack.restarts() == 0
 
