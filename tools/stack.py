@@ -94,7 +94,13 @@ def _run(stack: Stack, options: argparse.Namespace) -> int:
     from tools.contract_file import run_module
 
     contract = Deployment(stack).output("operatorContract")
-    return run_module(options.rest[0], options.rest[1:], contract, stack.folder)
+    module, arguments = options.rest[0], options.rest[1:]
+    if module == "smoke_tests":
+        from tools import cluster_smoke
+
+        if cluster_smoke.wanted(stack, module, arguments):
+            return cluster_smoke.run(stack, contract, arguments)
+    return run_module(module, arguments, contract, stack.folder)
 
 
 COMMANDS = {
