@@ -10,7 +10,7 @@ import pytest
 from tests.kubernetes.lab import kubectl, nodes
 from tests.kubernetes.stack import KubernetesStack
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(600)]
 
 WINDOW_S = 3
 
