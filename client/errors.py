@@ -10,7 +10,7 @@ from redis import exceptions
 # Server replies that redis-py has no class for. Both end when the roles have settled.
 #   NOREPLICAS: the master has too few replicas (min-replicas-to-write).
 #   UNBLOCKED: the master was demoted during a blocking command.
-_TRANSIENT_REPLY = re.compile(r"(?:^|caused error: )(?:NOREPLICAS|UNBLOCKED)\b")
+_TRANSIENT_REPLY = re.compile(r"(?:^|caused error: )(NOREPLICAS|UNBLOCKED)\b")
 # redis-py quotes the command, with its values, in errors of a pipeline: application data has no place in a message.
 _QUOTED_COMMAND = re.compile(r"Command # (\d+) \(.*\) of pipeline caused error: ", re.DOTALL)
 
@@ -46,6 +46,12 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, _TRANSIENT):
         return True
     return isinstance(error, exceptions.ResponseError) and bool(_TRANSIENT_REPLY.search(str(error)))
+
+
+def kind_of(error: BaseException) -> str:
+    """What to count an error as: its class, or for a reply that has none of its own, the reply's code: `NOREPLICAS`."""
+    code = _TRANSIENT_REPLY.search(str(error)) if isinstance(error, exceptions.ResponseError) else None
+    return code.group(1) if code else type(error).__name__
 
 
 def describe(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import redis
 from redis.exceptions import RedisError
 
 from client.connect import Client
+from client.errors import kind_of
 
 # After a write is given up: an error that no repeat cures must not turn the writer into a busy loop.
 _PAUSE_AFTER_FAILURE_S = 0.1
@@ -115,5 +116,5 @@ class Writer:
             _, replicas = pipeline.execute()
             return int(replicas) >= options.wait_replicas
         except RedisError as error:
-            self.errors[type(error).__name__] += 1
+            self.errors[kind_of(error)] += 1
             raise

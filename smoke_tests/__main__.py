@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from infra.problems import ConfigurationError, Problem
 from smoke_tests.catalogue import Question, Spec, catalogue
 from smoke_tests.display import Display
 from smoke_tests.evidence import save
+from smoke_tests.interruption import Interruption
 from smoke_tests.run import Order, run
 from smoke_tests.scrub import Scrubber
 from smoke_tests.verdict import EXIT_CODES, Verdict
@@ -64,8 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refuse(f"no evidence can be written to {arguments.evidence}: {error.strerror}")
     scrub = Scrubber(contract)
-    # A cancelled job leaves its evidence like an impatient user does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(arguments, contract, known, path, scrub)
     except KeyboardInterrupt:
@@ -84,7 +82,7 @@ def _run(arguments: Arguments, contract: OperatorContract, known: Sequence[Spec]
         repeat=arguments.command(),
     )
     display = Display(Console(highlight=False))
-    evidence = run(order, path, scrub, display)
+    evidence = run(order, path, scrub, display, Interruption())
     save(evidence, path)
     display.summary(evidence, path)
     return EXIT_CODES[evidence.verdict]

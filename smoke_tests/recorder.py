@@ -16,6 +16,7 @@ from client.errors import describe
 from client.handover import HandoverError
 from smoke_tests.catalogue import Question, Spec, spec_of
 from smoke_tests.evidence import Check
+from smoke_tests.interruption import Interruption
 from smoke_tests.result import Result, SampleFolder
 from smoke_tests.scrub import Scrubber
 from smoke_tests.verdict import Verdict, of_check
@@ -46,12 +47,14 @@ class Recorder:
         command: tuple[str, ...],
         begun: Callable[[Spec], None],
         ended: Callable[[Check], None],
+        interruption: Interruption,
     ) -> None:
         self._setting = setting
         self._scrub = scrub
         self._command = command
         self._begun = begun
         self._ended = ended
+        self._interruption = interruption
         self._raised: list[BaseException] = []
         self.checks: list[Check] = []
         self.trouble = ""
@@ -65,6 +68,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Function) -> Generator[None, object, object]:
+        self._interruption.raise_again()
         spec = spec_of(item.function)
         result = Result(spec.threshold(self._setting.question))
         item.stash[RESULT] = result

@@ -19,6 +19,7 @@ from infra.contract import OperatorContract
 from smoke_tests.catalogue import Question, Spec
 from smoke_tests.display import Display
 from smoke_tests.evidence import Evidence, NotApplicable
+from smoke_tests.interruption import Interruption
 from smoke_tests.recorder import Recorder, Setting
 from smoke_tests.result import SampleFolder
 from smoke_tests.scrub import Scrubber
@@ -49,14 +50,16 @@ class Order:
     repeat: tuple[str, ...]  # the same without the choice of checks
 
 
-def run(order: Order, path: Path, scrub: Scrubber, display: Display) -> Evidence:
+def run(order: Order, path: Path, scrub: Scrubber, display: Display, interruption: Interruption) -> Evidence:
     """Run the checks. `path` is where the evidence will be written: raw samples go beside it."""
     contract = order.question.contract
     started, begin = datetime.now(UTC), time.monotonic()
     applicable = [spec for spec in order.asked if contract.sentinel_enabled or not spec.sentinel_only]
     display.start(contract, len(applicable))
     samples = SampleFolder(path.with_suffix(""), scrub)
-    recorder = Recorder(Setting(order.question, samples), scrub, order.repeat, display.begun, display.ended)
+    recorder = Recorder(
+        Setting(order.question, samples), scrub, order.repeat, display.begun, display.ended, interruption
+    )
     code = pytest.ExitCode.NO_TESTS_COLLECTED
     if applicable:
         code = pytest.ExitCode(pytest.main([*_PYTEST_OPTIONS, *(spec.node_id for spec in applicable)], [recorder]))
@@ -65,7 +68,7 @@ def run(order: Order, path: Path, scrub: Scrubber, display: Display) -> Evidence
     ran = {check.check for check in recorder.checks}
     reached = ran.issuperset(spec.id for spec in applicable)
     trouble = recorder.trouble or _trouble(code, reached=reached)
-    interrupted = code is pytest.ExitCode.INTERRUPTED
+    interrupted = interruption.asked or code is pytest.ExitCode.INTERRUPTED
     verdicts = [check.verdict for check in recorder.checks]
     return Evidence(
         stack=contract.stack,

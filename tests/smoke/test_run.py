@@ -68,6 +68,37 @@ def test_a_run_cut_short_leaves_evidence_of_what_it_did(
     assert "Traceback" not in outcome.output
 
 
+# Ctrl-C in the one place where Python drops the exception.
+IN_A_FINALIZER = """
+import os, signal, sys
+from smoke_tests.__main__ import main
+from smoke_tests.display import Display
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+ended = Display.ended
+def spoil(self, check):
+    ended(self, check)
+    if check.check == "quorum.value":
+        Finalized()
+
+Display.ended = spoil
+sys.exit(main())
+"""
+
+
+@pytest.mark.deployment
+def test_an_interrupt_that_python_drops_ends_the_run_all_the_same(deployment: Deployment, runner: Runner) -> None:
+    outcome = runner.end(runner.begin(deployment.contract, program=IN_A_FINALIZER))
+    assert outcome.code == 3, outcome.output
+    assert outcome.evidence is not None
+    assert outcome.evidence.interrupted
+    assert "quorum.value" in outcome.verdicts()
+    assert "quorum.peers" in outcome.evidence.not_run
+
+
 @pytest.mark.deployment
 def test_standalone_checks_pass_and_the_rest_is_not_applicable(tmp_path: Path, runner: Runner) -> None:
     for deployment in deployed(tmp_path / "nodes", mode="standalone"):
