@@ -23,6 +23,7 @@ from infra.topology import plan as plan_topology
 from tests.deployment import await_that
 from tests.docker import answering
 from tests.docker.answering import Address
+from tests.docker.elsewhere import machine
 from tests.unit.samples import declared
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,7 +109,8 @@ def lab(client: Any) -> Iterator[Lab]:
             container = stack.enter_context(_container(client, network, address, ports))
             containers[address] = container
         for address in (REMOTE_CLIENT, REMOTE_STRANGER):
-            stack.enter_context(_machine_elsewhere(address))
+            near = f"{ELSEWHERE}.{int(address.rpartition('.')[2]) + 1}"
+            stack.enter_context(machine(namespace(address), address, near))
         made = Lab(client, containers)
         for address, ports in _listeners().items():
             await_that(partial(_listens, made, address, ports), 10, f"the listeners of {address}")
@@ -161,33 +163,7 @@ def _container(client: Any, network: str, address: str, ports: list[int]) -> Ite
 
 
 def namespace(address: str) -> str:
-    return f"{STACK}-{address.rpartition('.')[2]}"
-
-
-@contextmanager
-def _machine_elsewhere(address: str) -> Iterator[None]:
-    """A machine that reaches the host by a cable of its own: Docker translates the address of published ports for it.
-
-    It has the host for its router, so that it can try the nodes' own addresses too.
-    """
-    name, cable = namespace(address), f"fwt{address.rpartition('.')[2]}"
-    near = f"{ELSEWHERE}.{int(address.rpartition('.')[2]) + 1}"
-    commands = (
-        f"ip netns add {name}",
-        f"ip link add {cable} type veth peer name eth0 netns {name}",
-        f"ip address add {near} peer {address}/32 dev {cable}",
-        f"ip link set {cable} up",
-        f"ip -n {name} address add {address} peer {near}/32 dev eth0",
-        f"ip -n {name} link set eth0 up",
-        f"ip -n {name} route add default via {near}",
-    )
-    try:
-        for command in commands:
-            subprocess.run(command.split(), check=True, timeout=10, capture_output=True)
-        yield
-    finally:
-        for command in (f"ip link delete {cable}", f"ip netns delete {name}"):
-            subprocess.run(command.split(), check=False, timeout=10, capture_output=True)
+    return f"fwt-{address.rpartition('.')[2]}"
 
 
 def nft(client: Any, command: str) -> str:
