@@ -274,9 +274,10 @@ def _exporters(nodes: Sequence[Node], settings: Settings) -> list[Manifest]:
 
 
 def exporter_passwords(node: Node, settings: Settings) -> str:
-    """redis_exporter's password file: by the address that it is told to ask."""
-    address = f"{'rediss' if settings.tls else 'redis'}://monitor@127.0.0.1:{node.endpoint.port}"
-    return json.dumps({address: settings.credentials["monitor"].get_secret_value()})
+    """redis_exporter's password file: by the address that it is told to ask, in newer releases with the user in it."""
+    scheme, password = "rediss" if settings.tls else "redis", settings.credentials["monitor"].get_secret_value()
+    address = f"127.0.0.1:{node.endpoint.port}"
+    return json.dumps({f"{scheme}://{who}{address}": password for who in ("", "monitor@")})
 
 
 def _probe(name: str, period_s: int, failures: int) -> Manifest:
