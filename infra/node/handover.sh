@@ -11,10 +11,10 @@
 # 3. SENTINEL FAILOVER, wait until a replica says role:master
 # 4. make the old master its replica at once, lift the pause, close the clients' connections
 # 5. wait until every Sentinel names the new master and the old one is in sync
-# The pause ends by itself after less than half of down-after: held longer, Sentinels take the master for dead, and a
-# script that was killed must not leave writers blocked. A step that fails lifts it and says so: exit 1, nothing moved.
+# The pause ends by itself before down-after is over: held longer, Sentinels take the master for dead, and a script that
+# was killed must not leave writers blocked. Half of it is for step 2. A step that fails lifts it: exit 1, nothing moved.
 # While the failover runs that does not matter, for this master is being replaced, but what it acknowledges now would be
-# lost: then the pause is renewed, for as long as down-after at most. Whoever it ended too early for is told: exit 1.
+# lost: then the pause is renewed until a replica is the master. Whoever it ended too early for is told: exit 1.
 # Exit 0: moved (or, with NODE_ENV, this node is not the master). The last line on stdout tells figures, key=value.
 set -eu
 here=$(dirname "$0")
@@ -24,8 +24,11 @@ if [ $# -gt 0 ]; then load_node_env "$1"; fi
 
 PREPARE_S=${HANDOVER_PREPARE_S:-20} # for step 1
 SETTLE_S=${HANDOVER_SETTLE_S:-20}   # for step 5
-FENCE_MS=$((DOWN_AFTER_MS * 45 / 100))
+FENCE_MS=$((DOWN_AFTER_MS * 90 / 100))
+PROMOTE_MS=10000
+UNREACHABLE=1000000 # more replicas than anybody has: a master that wants so many takes no write
 fenced=""
+guarded="" # min-replicas-to-write, while it is UNREACHABLE on the old master
 target=""
 case ${2:-} in
     to-this-node) target=$ME ;;
@@ -45,6 +48,11 @@ give_up() {
 }
 
 unfence() {
+    if [ -n "$guarded" ]; then
+        ask "$old" CONFIG SET min-replicas-to-write "$guarded" >/dev/null ||
+            log "CONFIG SET min-replicas-to-write $guarded failed on $old: until then it takes no writes as a master"
+        guarded=""
+    fi
     if [ -n "$fenced" ]; then
         ask "$fenced" CLIENT UNPAUSE >/dev/null || log "CLIENT UNPAUSE failed on $fenced: the pause ends by itself"
         fenced=""
@@ -62,15 +70,18 @@ replicas_in() { # addresses of the attached replicas <INFO replication
     sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=\([0-9]*\),.*/\1:\2/p'
 }
 
-in_sync() { # in_sync OFFSET REPLICA...: every replica has the master's stream up to OFFSET
+has() { # has OFFSET REPLICA: it has the master's stream up to OFFSET
+    # Its own word (slave HOST PORT STATE OFFSET): what the master knows of it is up to a second old.
+    # shellcheck disable=SC2046
+    set -- "$1" $(ask "$2" ROLE)
+    [ "${5:-}" = connected ] && [ "${6:-0}" -ge "$1" ]
+}
+
+in_sync() { # in_sync OFFSET REPLICA...: every replica has it; all are asked at once
     wanted=$1
     shift
-    for replica in "$@"; do
-        # Its own word (slave HOST PORT STATE OFFSET): what the master knows of it is up to a second old.
-        # shellcheck disable=SC2046
-        set -- $(ask "$replica" ROLE)
-        [ "${4:-}" = connected ] && [ "${5:-0}" -ge "$wanted" ] || return 1
-    done
+    behind=$(for replica in "$@"; do has "$wanted" "$replica" || echo "$replica" & done)
+    [ -z "$behind" ]
 }
 
 field_of() { # field_of NAME <the alternating lines of SENTINEL MASTER
@@ -119,10 +130,25 @@ prepare() { # sets old, leader (the Sentinel that clients ask first) and replica
     fi
 }
 
-promoted_among() { # the first of these nodes that says role:master
+promoted_among() { # the first of these nodes to say role:master; all are asked at once, and who is slow is not waited for
     for node in "$@"; do
-        if [ "$(role_of "$node")" = master ]; then echo "$node" && return; fi
-    done
+        if [ "$(role_of "$node")" = master ]; then echo "$node"; fi &
+    done | head -n 1
+}
+
+breathe() { # renews the pause, and lets through what it had blocked and is no write: the Sentinels' PUBLISH and PING
+    most=$(ask "$old" CONFIG GET min-replicas-to-write | tail -n 1)
+    [ -n "$most" ] || return 0
+    guarded=$most
+    ends=$(($(now_ms) + FENCE_MS))
+    if {
+        printf 'CONFIG SET min-replicas-to-write %s\nCLIENT UNPAUSE\n' "$UNREACHABLE"
+        sleep 0.05
+        printf 'CLIENT PAUSE %s WRITE\nCONFIG SET min-replicas-to-write %s\n' "$FENCE_MS" "$guarded"
+    } | ask "$old" >/dev/null; then
+        guarded=""
+        fence_until=$ends
+    fi
 }
 
 settled() { # every Sentinel that answers names the new master, a majority does, and the old one follows in sync
@@ -155,39 +181,32 @@ if [ $# -gt 0 ] && [ -z "$target" ] && [ "$old" != "$ME" ]; then give_up "this n
 fence_begun=$(now_ms)
 fence_until=$((fence_begun + FENCE_MS))
 left() { echo $((fence_until - $(now_ms))); }
-renew() { # from now on as long as at first; its clock starts before the server's
-    ends=$(($(now_ms) + FENCE_MS))
-    if [ "$ends" -le $((fence_begun + DOWN_AFTER_MS)) ] && ask "$old" CLIENT PAUSE "$FENCE_MS" WRITE >/dev/null; then
-        fence_until=$ends
-    fi
-}
 fenced=$old
 answer=$(printf 'CLIENT PAUSE %s WRITE\nINFO replication\n' "$FENCE_MS" | ask "$old") || give_up "$old does not answer"
 case $answer in OK*) ;; *) give_up "$old refused CLIENT PAUSE" ;; esac
 offset=$(echo "$answer" | info_field master_repl_offset)
-# Half of the fence is left for the promotion, which takes two to four ticks of the leader (50-100 ms each).
 # shellcheck disable=SC2086
 until in_sync "$offset" $replicas; do
     [ "$(left)" -gt $((FENCE_MS / 2)) ] || give_up "the replicas of $old did not catch up to offset $offset"
 done
+# The rest is for the promotion, which takes two to four ticks of the leader (50-100 ms each). What was acknowledged
+# without a fence, the replicas may not have.
+[ "$(left)" -gt $((FENCE_MS / 4)) ] || give_up "this machine is too busy: most of the fence of $FENCE_MS ms was over too soon"
 ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || give_up "$leader refused SENTINEL FAILOVER"
-renew
 
 late=""
+asked=$(now_ms)
 # shellcheck disable=SC2086
 until new=$(promoted_among $target $replicas) && [ -n "$new" ]; do
-    if [ -z "$late" ] && [ "$(left)" -gt 0 ] && [ "$(left)" -lt $((FENCE_MS / 2)) ]; then renew; fi
-    if [ "$(left)" -le 0 ] && [ -z "$late" ]; then
-        # It may still come. Writers go on; the old master is demoted the moment the new one is seen.
-        late="yes"
-        unfence
-    fi
-    [ "$(left)" -gt -10000 ] || give_up "$leader promoted nobody within 10 s"
+    [ $(($(now_ms) - asked)) -le "$PROMOTE_MS" ] || give_up "$leader promoted nobody within $((PROMOTE_MS / 1000)) s"
+    [ "$(left)" -gt 0 ] || late="yes"
+    if [ "$(left)" -lt $((FENCE_MS / 2)) ]; then breathe; fi
 done
 printf 'REPLICAOF %s %s\nCLIENT UNPAUSE\nCLIENT KILL TYPE normal\n' "${new%:*}" "${new##*:}" | ask "$old" >/dev/null ||
     log "could not demote $old: the Sentinels will"
 [ "$(left)" -gt 0 ] || late="yes"
 fenced=""
+unfence # of the guard, if that was in the way
 fenced_ms=$(($(now_ms) - fence_begun))
 
 until settled; do
@@ -204,6 +223,6 @@ if [ -n "$target" ] && [ "$new" != "$target" ]; then
     exit 1
 fi
 if [ -n "$late" ]; then
-    log "the master moved from $old to $new, but the fence had to be lifted before: writes in between may be lost"
+    log "the master moved from $old to $new, but the fence ended before it was renewed: writes in between may be lost"
     exit 1
 fi

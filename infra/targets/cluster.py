@@ -15,6 +15,7 @@ from kubernetes.stream import stream
 from urllib3.exceptions import HTTPError
 
 REQUEST_S = 10
+NOT_FOUND = 404
 EXEC_S = 60
 READY_TIMEOUT_S = 180.0
 
@@ -52,12 +53,17 @@ def identity(kubeconfig: str, context: str) -> str:
     return str(found.metadata.uid)
 
 
-def serves(kubeconfig: str, context: str, group_version: str) -> bool:
-    """Whether the cluster has an API group of this version, such as `monitoring.coreos.com/v1`."""
+def kinds(kubeconfig: str, context: str, group_version: str) -> frozenset[str]:
+    """The kinds of an API group, such as `monitoring.coreos.com/v1`, that the cluster serves; none without it."""
     group, _, version = group_version.partition("/")
     with connected(kubeconfig, context) as api:
-        groups = client.ApisApi(api).get_api_versions(_request_timeout=REQUEST_S).groups
-    return any(each.name == group and version in [found.version for found in each.versions] for each in groups)
+        try:
+            found = client.CustomObjectsApi(api).get_api_resources(group, version, _request_timeout=REQUEST_S)
+        except ApiException as error:
+            if error.status == NOT_FOUND:
+                return frozenset()
+            raise ClusterError(f"the cluster refuses to show its API group {group_version}: {error.reason}") from None
+    return frozenset(str(each.kind) for each in found.resources)
 
 
 def execute(api: Any, namespace: str, pod: str, command: list[str]) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -20,7 +20,7 @@ from infra import firewall, gateway
 from infra.contract import Endpoint, render_env
 from infra.problems import ConfigurationError, Problem
 from infra.settings import Settings
-from infra.targets import cluster, pods
+from infra.targets import cluster, monitors, pods
 from infra.targets.base import Deployment, gateway_program, gateway_programs, node_scripts
 from infra.targets.kubernetes_provider import ConvergenceProvider, StandaloneProvider
 from infra.targets.network_policies import policies
@@ -117,6 +117,7 @@ class KubernetesTarget:
         stack.converged([data, *previous])
         if self._settings.gateway:
             stack.gateway(self._gateway_files(deployment), after=previous)
+        stack.monitors(cluster.kinds(self._settings.kubeconfig, self._settings.kube_context, monitors.API))
         self._contract(deployment)
 
     def _node_files(self, deployment: Deployment, kind: Kind) -> _NodeFiles:
@@ -314,7 +315,7 @@ class _Stack:
             exporter,
         )
         spec = pods.node_set(kind, files.nodes, settings, self.labels, mounted)
-        headless = pods.headless_service(kind, PORTS[kind], self.labels)
+        headless = pods.headless_service(kind, PORTS[kind], settings, self.labels)
         self.service(name, name, headless)
         if kind is Kind.SENTINEL:
             self.service("sentinels", name, pods.sentinel_service(PORTS[kind], self.labels))
@@ -354,6 +355,23 @@ class _Stack:
             spec=pods.gateway_deployment(self.settings, self.labels, mounted),
             opts=_after(self.inside, [self.account, plain, secret, *self.services, *after]),
         )
+
+    def monitors(self, served: Collection[str]) -> None:
+        """For the Prometheus operator, where it is: of these kinds, those that the cluster serves."""
+        wanted = {
+            "ServiceMonitor": monitors.service_monitor(self.settings, self.labels),
+            "PrometheusRule": monitors.prometheus_rule(self.settings),
+        }
+        for kind, spec in wanted.items():
+            if spec and kind in served:
+                kubernetes.apiextensions.CustomResource(
+                    kind.lower(),
+                    api_version=monitors.API,
+                    kind=kind,
+                    metadata=self._metadata("redis", "monitoring"),
+                    spec=spec,
+                    opts=self.inside,
+                )
 
     def converged(self, after: Sequence[Any]) -> None:
         """The last step: every node sees exactly what is declared."""

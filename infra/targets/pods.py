@@ -34,6 +34,8 @@ GATEWAY_MIB = 128
 EXPORTER_MIB = 64
 
 HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+# Ports' names, by which Prometheus is told what to scrape.
+METRICS, STATISTICS = "metrics", "statistics"
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 
 
@@ -43,9 +45,13 @@ class Labels:
 
     stack: str
 
+    def stack_wide(self) -> dict[str, str]:
+        """What every object of the stack has."""
+        return {"app.kubernetes.io/instance": self.stack}
+
     def of(self, component: str) -> dict[str, str]:
         """What is selected by: never changes."""
-        return {"app.kubernetes.io/instance": self.stack, COMPONENT: component}
+        return self.stack_wide() | {COMPONENT: component}
 
     def all(self, component: str) -> dict[str, str]:
         names = {"app.kubernetes.io/name": "redis-sentinel", "app.kubernetes.io/managed-by": "pulumi"}
@@ -116,7 +122,7 @@ def gateway_deployment(settings: Settings, labels: Labels, files: Files) -> Mani
         "ports": [
             {"name": "write", "containerPort": settings.gateway_port},
             {"name": "read", "containerPort": settings.gateway_read_port},
-            {"name": "statistics", "containerPort": settings.gateway_stats_port},
+            {"name": STATISTICS, "containerPort": settings.gateway_stats_port},
         ],
         "securityContext": _BARE,
         "resources": _resources(GATEWAY_MIB),
@@ -158,13 +164,14 @@ def node_service(node: Node, labels: Labels) -> Manifest:
     }
 
 
-def headless_service(kind: Kind, port: int, labels: Labels) -> Manifest:
-    """What a StatefulSet wants for its pods' names."""
+def headless_service(kind: Kind, port: int, settings: Settings, labels: Labels) -> Manifest:
+    """What a StatefulSet wants for its pods' names, and Prometheus to find their exporters."""
+    exporter = [{"name": METRICS, "port": EXPORTER_PORT}] if settings.exporter_image else []
     return {
         "clusterIP": "None",
         "publishNotReadyAddresses": True,
         "selector": labels.of(kind),
-        "ports": [{"name": "redis", "port": port}],
+        "ports": [{"name": "redis", "port": port}, *exporter],
     }
 
 
@@ -180,7 +187,7 @@ def gateway_service(settings: Settings, labels: Labels) -> Manifest:
         "ports": [
             {"name": "write", "port": settings.gateway_port},
             {"name": "read", "port": settings.gateway_read_port},
-            {"name": "statistics", "port": settings.gateway_stats_port},
+            {"name": STATISTICS, "port": settings.gateway_stats_port},
         ],
     }
 
@@ -258,7 +265,7 @@ def _exporters(nodes: Sequence[Node], settings: Settings) -> list[Manifest]:
             "name": "exporter",
             "image": settings.exporter_image,
             "args": arguments,
-            "ports": [{"name": "metrics", "containerPort": EXPORTER_PORT}],
+            "ports": [{"name": METRICS, "containerPort": EXPORTER_PORT}],
             "securityContext": _BARE,
             "resources": _resources(EXPORTER_MIB),
             "volumeMounts": [{"name": "exporter", "mountPath": "/secret", "readOnly": True}],
@@ -267,9 +274,10 @@ def _exporters(nodes: Sequence[Node], settings: Settings) -> list[Manifest]:
 
 
 def exporter_passwords(node: Node, settings: Settings) -> str:
-    """redis_exporter's password file: by the address that it is told to ask."""
-    address = f"{'rediss' if settings.tls else 'redis'}://monitor@127.0.0.1:{node.endpoint.port}"
-    return json.dumps({address: settings.credentials["monitor"].get_secret_value()})
+    """redis_exporter's password file: by the address that it is told to ask, in newer releases with the user in it."""
+    scheme, password = "rediss" if settings.tls else "redis", settings.credentials["monitor"].get_secret_value()
+    address = f"127.0.0.1:{node.endpoint.port}"
+    return json.dumps({f"{scheme}://{who}{address}": password for who in ("", "monitor@")})
 
 
 def _probe(name: str, period_s: int, failures: int) -> Manifest:

@@ -119,7 +119,7 @@ def test_a_node_that_asks_for_the_role_gets_it_without_losing_a_write(deployment
 
 def test_a_handover_that_is_killed_leaves_no_fence(deployment: Nodes) -> None:
     master = deployment.master()
-    deployment.ask(master, "CLIENT", "PAUSE", str(deployment.contract.down_after_ms * 45 // 100), "WRITE")
+    deployment.ask(master, "CLIENT", "PAUSE", str(deployment.contract.down_after_ms * 90 // 100), "WRITE")
     with Ledger(deployment.contract, writers=1) as ledger:
         ledger.wait_for_acks(50, timeout_s=5)
     assert ledger.verify().lost == ()

@@ -21,7 +21,7 @@ def larger(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
     yield from deployed(tmp_path / "nodes", replicas="4")
 
 
-@pytest.mark.parametrize("each_ms", [40, 80, 120])
+@pytest.mark.parametrize("each_ms", [40, 120, 250])
 def test_a_slow_handover_loses_nothing_or_says_so(larger: Deployment, tmp_path: Path, each_ms: int) -> None:
     cli = tmp_path / "slow-cli"
     cli.write_text(f'#!/bin/sh\n{shutil.which("sleep")} 0.{each_ms:03}\nexec {find_servers().cli} "$@"\n')
@@ -35,4 +35,8 @@ def test_a_slow_handover_loses_nothing_or_says_so(larger: Deployment, tmp_path: 
         ledger.wait_for_acks(200)
     report = ledger.verify()
     print(f"{each_ms} ms for each question: exit {code}, {output}, {report}")
-    assert code or not report.lost
+    # On a machine that is slower still, its fence may end all the same, but then it says so.
+    assert not report.lost or (each_ms == 250 and code)
+    assert code or larger.master() == new
+    for node in larger.data:
+        assert larger.ask(node, "CONFIG", "GET", "min-replicas-to-write")[1] == "1"

@@ -30,6 +30,10 @@ class KubernetesStack(OwnStack):
         """Every pod of the stack by name."""
         return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.get("pods")["items"]}
 
+    def names(self, kind: str) -> list[str]:
+        """The pods of one kind that are declared."""
+        return [f"{kind}-{index}" for index in range(self.get("statefulset", kind)["spec"]["replicas"])]
+
     def node_of(self, pod: str) -> str:
         """Where the pod runs."""
         return str(self.get("pod", pod)["spec"]["nodeName"])

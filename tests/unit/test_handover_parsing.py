@@ -74,8 +74,8 @@ def test_a_script_that_fails_without_a_word_is_told_by_its_status(script: Path) 
 
 
 def test_a_handover_that_moved_the_master_all_the_same_is_an_error(script: Path) -> None:
-    body = f"echo '{FIGURES}'\necho '{STAMP} the master moved, but the fence had to be lifted before' >&2\nexit 1"
-    assert failed(script, body) == "the master moved, but the fence had to be lifted before"
+    body = f"echo '{FIGURES}'\necho '{STAMP} the master moved, but the fence ended before' >&2\nexit 1"
+    assert failed(script, body) == "the master moved, but the fence ended before"
 
 
 def test_a_script_without_an_end_is_ended(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:

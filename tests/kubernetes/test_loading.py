@@ -1,0 +1,81 @@
+"""A data set that loads for longer than an unwell container may live: the node is left alone until it has loaded."""
+
+from __future__ import annotations
+
+import io
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from client.connect import connect
+from client.links import open_as
+from tests.docker.images import REDIS
+from tests.engine.stack import await_converged, master_of
+from tests.kubernetes.lab import load_images
+from tests.kubernetes.stack import KubernetesStack
+from tests.waiting import await_that
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(600)]
+
+KEYS, DELAY_US = 25_000, 4000
+BUDGET_S = 60
+"""What both probes give a container that does not answer: 60 s to start, 6 times 10 s afterwards."""
+
+# The server, made slow at loading and nothing else. It looks after its clients every KiB instead of every 2 MiB,
+# which for a set as slow as this one comes to the same time.
+SLOW = f"""\
+FROM {REDIS}
+USER 0
+RUN server=$(command -v redis-server) && mv "$server" "$server-itself" && {{ \\
+    echo '#!/bin/sh'; \\
+    echo 'case "$*" in *--sentinel*) exec redis-server-itself "$@" ;; esac'; \\
+    echo 'exec redis-server-itself "$@" --key-load-delay {DELAY_US} --loading-process-events-interval-bytes 1024'; \\
+    }} >"$server" && chmod 755 "$server"
+USER 999
+"""
+
+
+@pytest.fixture(scope="module")
+def slow(stack: KubernetesStack, engine: Any) -> KubernetesStack:
+    """The stack on a server that loads slowly."""
+    image, _ = engine.images.build(fileobj=io.BytesIO(SLOW.encode()), tag="local/redis:slow", rm=True)
+    load_images(["local/redis:slow"])
+    stack.set(image=str(image.id))
+    stack.make("up")
+    return stack
+
+
+def test_a_node_that_loads_for_long_is_never_restarted(slow: KubernetesStack) -> None:
+    contract = slow.contract()
+    client = connect(contract)
+
+    def fill(link: Any) -> None:
+        with link.pipeline(transaction=False) as many:
+            for key in range(KEYS):
+                many.set(f"filled:{key}", "x" * 1000)
+            many.execute()
+
+    client.call(fill, deadline_s=120)
+    replica = next(node for node in contract.nodes if node.name != master_of(contract))
+
+    def info(section: str) -> dict[str, Any]:
+        with closing(open_as(contract, "operator", replica.endpoint, 2.0)) as link:
+            return dict(link.info(section))
+
+    await_converged(contract)
+    with closing(open_as(contract, "operator", replica.endpoint, 2.0)) as link:
+        link.bgrewriteaof()
+    await_that(lambda: info("persistence")["aof_rewrite_in_progress"] == 0, 60, "the end of the rewrite")
+    slow.kubectl("delete", "pod", replica.name, "--grace-period=0", "--force")
+    await_that(lambda: info("persistence")["loading"] == 1, 60, "a node that loads")
+    begun = time.monotonic()
+    uid = slow.uids()[replica.name]
+    await_that(lambda: info("persistence")["loading"] == 0, 300, "a node that has loaded")
+    took = time.monotonic() - begun
+    print(f"{replica.name} loaded {KEYS} keys for {took:.0f} s; containers restarted: {slow.restarts()}")
+    assert took > BUDGET_S + 10
+    assert slow.restarts() == 0
+    assert slow.uids()[replica.name] == uid
+    await_converged(contract)
