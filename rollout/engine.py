@@ -254,7 +254,8 @@ class Engine:
                 return _rehearsed(outcome, plan.rollback.within)
             case _:
                 percent = record.step.percent or 0
-                return stacks.share(plan.phases["canary"].stack, plan.phases["prod"].stack, percent)
+                prod = plan.phases["prod"]
+                return stacks.share(plan.phases["canary"].stack, prod.stack, percent, prod.clients or ())
 
     def _record(self, run: Run, record: StepRecord, outcome: Outcome, seconds: float) -> Result | None:
         if outcome.verdict is Verdict.PASS and record.step.kind in PROOFS and not outcome.files:

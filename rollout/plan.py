@@ -109,10 +109,14 @@ def _step(value: Any) -> Any:
 
 
 class Phase(_Model):
-    """One stack's way. `samples`: the folder with the samples of the prober beside the stack."""
+    """One stack's way. `samples`: the folder with the samples of the prober beside the stack.
+
+    `clients`: a command that asks production's clients where they are and prints {"clients": 400, "canary": 41}.
+    """
 
     stack: str
     samples: str
+    clients: tuple[str, ...] | None = None
     steps: tuple[Annotated[Step, BeforeValidator(_step)], ...]
 
     @field_validator("stack")
@@ -146,11 +150,17 @@ class Phase(_Model):
 
 
 class Consumer(_Model):
-    """An application that a rollback restarts and watches: a Kubernetes Deployment, or a command."""
+    """An application that a rollback restarts and watches: a Kubernetes Deployment, or a command.
+
+    Where the Deployment is: `namespace`, `context` and `kubeconfig`; the stack's settings say what is not said here.
+    """
 
     name: str
     health: str
     deployment: str | None = None
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
     command: tuple[str, ...] | None = None
 
     @field_validator("health")
