@@ -288,7 +288,7 @@ class Engine:
 
     def _may_open(self, run: Run, record: StepRecord) -> Result | None:
         """Production opens only for a release whose rollback was rehearsed lately."""
-        if record.phase != "prod" or record.begun:
+        if record.phase != "prod" or record.begun or not run.plan.rehearses:
             return None
         rehearsals = [each for each in run.steps.values() if each.step.kind == "rehearsal" and each.done]
         newest = max((each.done.at for each in rehearsals if each.done), default=None)
