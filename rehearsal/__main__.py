@@ -13,12 +13,15 @@ import argparse
 import signal
 import sys
 
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
 from rehearsal.place import RehearsalError, made
 from rehearsal.stage import Stage, docker, processes
 from rehearsal.story import Seen, Story
+from rollout.errors import RolloutError
+from tools.errors import ToolError
 
 LEFT_OUT = "left out on target process: share, rehearsal and standalone (no gateway), firewall"
 
@@ -45,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             story = Story(place, stage, say)
             story.play()
             say("removing the stacks ...")
-    except RehearsalError as error:
+    except (RehearsalError, RolloutError, ToolError, TimeoutError, RedisError) as error:
         _show(console, story.seen if story else Seen())
         console.print(f"error: {error}", soft_wrap=True, markup=False)
         return 1

@@ -146,11 +146,10 @@ class Story:
             self._lines(json.loads(self._read(f"{found[1]}/report.json")))
 
     def _lines(self, report: dict[str, Any]) -> None:
-        claims = [claim for section in report.get("sections", ()) for claim in section.get("claims", ())]
-        claims = claims or list(report.get("claims", ()))
+        claims = report["claims"]
         shown = [each["id"] for each in claims if each.get("measured")]
         missing = [each["id"] for each in claims if not each.get("measured")]
-        failed = [each["id"] for each in claims if each.get("verdict") in ("fail", "error")]
+        failed = [f"{each['id']} ({each['reason']})" for each in claims if each.get("verdict") in ("fail", "error")]
         self.say(f"report: {len(shown)} lines measured; not measured: {', '.join(missing) or 'none'}")
         if failed:
             self.say(f"report: failed: {', '.join(failed)}")
