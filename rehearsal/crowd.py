@@ -22,7 +22,7 @@ from types import FrameType
 
 SIDE_KEY = "rehearsal:side"
 SETTINGS = Path("/tmp/crowd.json")  # noqa: S108 - in a container of its own
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 TIMEOUT_S = 2.0
 DEADLINE_S = 30.0
 _RTM_NEWROUTE, _REQUEST_ACK_CREATE = 24, 0x0405

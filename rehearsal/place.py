@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,10 +74,23 @@ class Place:
         arguments = ["pulumi", "--stack", self.stack(phase), "--", "config", "set", "--secret", key]
         self._checked([sys.executable, "-m", "tools.stack", *arguments], value)
 
-    def rollout(self, *arguments: str) -> tuple[int, list[str]]:
-        """`python -m rollout ...`: its exit code and its lines."""
-        done = self._run([sys.executable, "-m", "rollout", *arguments])
-        return done.returncode, [line for line in done.stdout.splitlines() if line.strip()]
+    def rollout(self, *arguments: str, say: Callable[[str], None] = lambda _line: None) -> tuple[int, list[str]]:
+        """`python -m rollout ...`: its exit code and its lines, each told to `say` when it comes."""
+        lines = []
+        with subprocess.Popen(
+            [sys.executable, "-u", "-m", "rollout", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            for line in process.stdout or ():
+                if line.strip():
+                    lines.append(line.rstrip())
+                    say(lines[-1])
+        return process.returncode, lines
 
     def contract(self, phase: str) -> Path:
         """The operator's contract as a file that only we can read. Raises RehearsalError."""

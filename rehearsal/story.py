@@ -124,6 +124,8 @@ class Story:
         self.place.plan(self.stage.plan(self.place, short=False))
         run = self._drive(release)
         self.seen.note("rollout to all clients", run.end, "done", run.end == "done")
+        if run.end != "done":
+            raise RehearsalError(f"the first rollout {run.end}: {run.end_reason}")
         for record in run.steps.values():
             figures = dict(record.done.data.get("figures", {})) if record.done else {}
             if record.step.percent and "canary.share-off, points" in figures:
@@ -222,9 +224,7 @@ class Story:
             raise RehearsalError(f"rollout start: {' '.join(lines)}")
         end = time.monotonic() + ADVANCE_S
         while time.monotonic() < end:
-            code, lines = self.place.rollout("advance")
-            for line in lines:
-                self.act(f"  {line[:300]}")
+            code, lines = self.place.rollout("advance", say=lambda line: self.act(f"  {line[:300]}"))
             run = self._run()
             if run.end:
                 return run
