@@ -10,7 +10,7 @@ PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-long check bench rollout share lock bootstrap
+.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-long check bench rollout rehearsal share faults lock bootstrap
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,12 @@ rollout: bootstrap ## The phased rollout: ARGS=plan, start, advance, status, ...
 
 share: bootstrap ## Send PERCENT of the clients of STACK's gateway to its canary, declared and at run time
 	@$(PY) -m tools.share --stack $(STACK) --percent "$(PERCENT)"
+
+rehearsal: bootstrap ## A whole rollout in minutes on stacks of its own, rollbacks included: ARGS=docker or process
+	@$(PY) -m rehearsal $(ARGS)
+
+faults: bootstrap ## Kill and freeze nodes of a staging stack under load, heal it, judge: ARGS='--out FILE'
+	@$(TOOL) run --stack $(STACK) -- tools.faults $(ARGS)
 
 lock: bootstrap ## Renew uv.lock and requirements.lock from pyproject.toml
 	@$(PY) -m tools.lock

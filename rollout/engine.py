@@ -254,7 +254,8 @@ class Engine:
                 return _rehearsed(outcome, plan.rollback.within)
             case _:
                 percent = record.step.percent or 0
-                return stacks.share(plan.phases["canary"].stack, plan.phases["prod"].stack, percent)
+                prod = plan.phases["prod"]
+                return stacks.share(plan.phases["canary"].stack, prod.stack, percent, prod.clients or ())
 
     def _record(self, run: Run, record: StepRecord, outcome: Outcome, seconds: float) -> Result | None:
         if outcome.verdict is Verdict.PASS and record.step.kind in PROOFS and not outcome.files:
@@ -287,7 +288,7 @@ class Engine:
 
     def _may_open(self, run: Run, record: StepRecord) -> Result | None:
         """Production opens only for a release whose rollback was rehearsed lately."""
-        if record.phase != "prod" or record.begun:
+        if record.phase != "prod" or record.begun or not run.plan.rehearses:
             return None
         rehearsals = [each for each in run.steps.values() if each.step.kind == "rehearsal" and each.done]
         newest = max((each.done.at for each in rehearsals if each.done), default=None)

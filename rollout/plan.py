@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -109,10 +109,14 @@ def _step(value: Any) -> Any:
 
 
 class Phase(_Model):
-    """One stack's way. `samples`: the folder with the samples of the prober beside the stack."""
+    """One stack's way. `samples`: the folder with the samples of the prober beside the stack.
+
+    `clients`: a command that asks production's clients where they are and prints {"clients": 400, "canary": 41}.
+    """
 
     stack: str
     samples: str
+    clients: tuple[str, ...] | None = None
     steps: tuple[Annotated[Step, BeforeValidator(_step)], ...]
 
     @field_validator("stack")
@@ -146,11 +150,17 @@ class Phase(_Model):
 
 
 class Consumer(_Model):
-    """An application that a rollback restarts and watches: a Kubernetes Deployment, or a command."""
+    """An application that a rollback restarts and watches: a Kubernetes Deployment, or a command.
+
+    Where the Deployment is: `namespace`, `context` and `kubeconfig`; the stack's settings say what is not said here.
+    """
 
     name: str
     health: str
     deployment: str | None = None
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
     command: tuple[str, ...] | None = None
 
     @field_validator("health")
@@ -191,12 +201,23 @@ class Plan(_Model):
             raise _refused("a stack of its own for each phase", "name three different stacks")
         if any(step.percent for step in phases["staging"].steps):
             raise _refused("no share in staging: it has no share of production's clients", "remove it there")
-        if not any(step.kind == "rehearsal" for name in ("staging", "prod") for step in phases[name].steps):
-            raise _refused("a rehearsal of the rollback in staging", "add `- rehearsal` to its steps")
         opens = any(step.percent for step in phases["canary"].steps)
         if opens and not any(step.percent == 0 for step in phases["prod"].steps):
             raise _refused("`share: 0` in prod: else the canary keeps its clients", "add `- share: 0` after up")
         return {name: phases[name] for name in PHASES}
+
+    @model_validator(mode="after")
+    def _rehearses(self) -> Self:
+        if self.rollback.contract == "standalone" and not self.rehearses:
+            fix = "add `- rehearsal` to its steps; or `rollback: {contract: keep}`, which leaves applications alone"
+            raise _refused("a rehearsal of the rollback in staging", fix)
+        return self
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether the rollback is rehearsed before production opens."""
+        steps = [step for name in ("staging", "prod") for step in self.phases[name].steps]
+        return any(step.kind == "rehearsal" for step in steps)
 
     @property
     def hash(self) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
 from client.contract_file import read_operator_contract
 from client.crosscheck import observe
@@ -27,6 +27,7 @@ from infra.contract import OperatorContract
 from prober.samples import Sample, SamplesDamaged, read_samples
 from rollout import standalone
 from rollout.errors import RolloutError
+from rollout.faults import Faults
 from rollout.journal import canonical, digest
 from rollout.plan import Consumer
 from rollout.report.inputs import Teeth
@@ -43,10 +44,20 @@ from tools.paths import ROOT
 from tools.private_files import private_folder
 from tools.pulumi_cli import call
 from tools.stack_config import read_config
-from tools.stacks import choose
+from tools.stacks import PROJECT, choose
 
 COMMAND_SECONDS = 3600.0
+# What the clients' command is told, and how far the share may be off, in percentage points.
+SHARE_VARIABLE = "ROLLOUT_SHARE"
+SHARE_POINTS = 2.0
 _NO_CHANGES = ["--expect-no-changes", "--non-interactive", "--color", "never", "--suppress-progress"]
+
+
+class ShareSeen(BaseModel):
+    """What the clients' command prints in its last line: how many clients there are, how many on the canary."""
+
+    clients: PositiveInt
+    canary: NonNegativeInt
 
 
 class ProjectStacks:
@@ -55,19 +66,25 @@ class ProjectStacks:
     def preflight(self, stack: str, release: str) -> Outcome:
         """Secrets, engine and plugin versions, drift. The settings are validated by the preview that follows."""
         chosen = choose(stack)
+        missing = [] if chosen.is_dev else missing_passwords(read_config(chosen.config))
         facts: dict[str, object] = {
             "release": release,
-            "missing secrets": [] if chosen.is_dev else missing_passwords(read_config(chosen.config)),
+            "missing secrets": missing,
             "engine": find_engine().version,
             "plugins": {name: version(name) for name in ("pulumi", "pulumi-docker")},
         }
         files = {"preflight.json": json.dumps(facts, indent=2).encode()}
-        if facts["missing secrets"]:
-            return Outcome(Verdict.FAIL, f"no {facts['missing secrets']}; fix: make secrets STACK={stack}", files=files)
+        problems = {"preflight.problems, problems": float(len(missing))}
+        if missing:
+            return Outcome(
+                Verdict.FAIL, f"no {missing}; fix: make secrets STACK={stack}", figures=problems, files=files
+            )
         if not Deployment(chosen).exists or not self._state_json(stack).get("resources"):
-            return Outcome(Verdict.PASS, "a first deployment", files=files)
+            return Outcome(Verdict.PASS, "a first deployment", figures=problems, files=files)
         drift = self.drift(stack)
-        return Outcome(drift.verdict, drift.reason, drift.command, files={**files, **drift.files})
+        return Outcome(
+            drift.verdict, drift.reason, drift.command, {**problems, **drift.figures}, {**files, **drift.files}
+        )
 
     def preview(self, stack: str, release: str) -> Outcome:
         return _ran("preview", ["preview", "--stack", stack])
@@ -106,7 +123,13 @@ class ProjectStacks:
         return _toothed(files, done.returncode)
 
     def faults(self, stack: str) -> Outcome:
-        return _not_there("the fault subset")
+        with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+            file = Path(folder) / "faults.json"
+            done = _tool(["run", "--stack", stack, "--", "tools.faults", "--out", str(file)])
+            files = {"faults.txt": done.stdout.encode()}
+            if file.is_file():
+                files["faults.json"] = file.read_bytes()
+        return _shown(files, done.returncode, f"make faults STACK={stack}")
 
     def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
         contract = self._contract(stack)
@@ -115,17 +138,23 @@ class ProjectStacks:
                 Verdict.INCONCLUSIVE,
                 f"not measured: stack {stack} runs no gateway (target process), so there is no address to roll back to",
             )
+        if setting(choose(stack), "contractMode") == "standalone":
+            self._contract_mode(stack, "sentinel")  # an earlier rehearsal was killed before it went back
+            contract = self._contract(stack)
         # Applications of both kinds write throughout: those that have not moved yet, and those that have.
         application = contract.application()
         ledgers = [Ledger(application, writers=2), Ledger(contract.application(standalone=True), writers=2)]
         with ledgers[0], ledgers[1]:
             for ledger in ledgers:
                 ledger.wait_for_acks(100)
-            outcome = self.standalone(stack, consumers, 0.0)
-            if outcome.verdict is Verdict.PASS:
-                for ledger in ledgers:
-                    ledger.wait_for_acks(100)
-                self._contract_mode(stack, "sentinel")
+            try:
+                outcome = self.standalone(stack, consumers, 0.0)
+                if outcome.verdict is Verdict.PASS:
+                    for ledger in ledgers:
+                        ledger.wait_for_acks(100)
+            finally:
+                if setting(choose(stack), "contractMode") == "standalone":
+                    self._contract_mode(stack, "sentinel")
         reports = [ledger.verify() for ledger in ledgers]
         for ledger in ledgers:
             ledger.cleanup()
@@ -133,19 +162,22 @@ class ProjectStacks:
         files = {**outcome.files, "ledger.txt": "\n".join(map(str, reports)).encode()}
         return Outcome(outcome.verdict, outcome.reason, outcome.command, figures, files)
 
-    def share(self, canary: str, prod: str, percent: int) -> Outcome:
-        arguments = [sys.executable, "-m", "tools.share", "--stack", prod, "--percent", str(percent)]
-        done = _command(arguments)
+    def share(self, canary: str, prod: str, percent: int, clients: Sequence[str] = ()) -> Outcome:
+        done = _command([sys.executable, "-m", "tools.share", "--stack", prod, "--percent", str(percent)])
         lines = [line for line in done.stdout.splitlines() if line.strip()]
-        verdict = Verdict.PASS if done.returncode == 0 else Verdict.FAIL
-        reason = f"{percent} % to {canary}" if done.returncode == 0 else " ".join(lines)[-300:]
-        return Outcome(
-            verdict, reason, f"make share STACK={prod} PERCENT={percent}", files={"share.txt": done.stdout.encode()}
-        )
+        command, files = f"make share STACK={prod} PERCENT={percent}", {"share.txt": done.stdout.encode()}
+        if done.returncode != 0:
+            return Outcome(Verdict.FAIL, " ".join(lines)[-300:], command, files=files)
+        if not clients:
+            return Outcome(Verdict.PASS, f"{percent} % to {canary}, not measured", command, files=files)
+        return _seen_share(percent, _command(clients, more={SHARE_VARIABLE: str(percent)}).stdout, command, files)
 
     def drift(self, stack: str) -> Outcome:
         arguments = ["pulumi", "--stack", stack, "--", "refresh", "--preview-only", *_NO_CHANGES]
-        return _ran("drift", arguments)
+        seen = _ran("drift", arguments)
+        # Pulumi tells that there are differences, and their number only in words: one that is none, or at least one.
+        figures = {"preflight.drift, differences": 0.0 if seen.verdict is Verdict.PASS else 1.0}
+        return Outcome(seen.verdict, seen.reason, seen.command, figures, seen.files)
 
     def samples(self, folder: str, after: int) -> list[Sample]:
         try:
@@ -181,7 +213,9 @@ class ProjectStacks:
         def declare() -> None:
             self._contract_mode(stack, "standalone")
 
-        return standalone.go(self._contract(stack).application(), declare, consumers, watch_s)
+        return standalone.go(
+            self._contract(stack).application(), declare, [_placed(each, stack) for each in consumers], watch_s
+        )
 
     def quorum(self, stack: str) -> bool | None:
         seen = observe(self._contract(stack))
@@ -225,8 +259,50 @@ class ProjectStacks:
         return (newest.config_epoch, str(newest.master)) if newest else (None, None)
 
 
-def _not_there(what: str) -> Outcome:
-    return Outcome(Verdict.INCONCLUSIVE, f"{what}: not connected to the rollout yet, so nothing was shown")
+def _shown(files: dict[str, bytes], code: int, command: str) -> Outcome:
+    """A pass only when faults were shown and each met its criteria."""
+    try:
+        faults = Faults.model_validate_json(files["faults.json"])
+    except (KeyError, ValidationError):
+        said = files["faults.txt"].decode(errors="replace").strip()[-300:]
+        return Outcome(Verdict.INCONCLUSIVE, f"nothing was shown, the command ended with {code}: {said}", command)
+    bad = [f"{each.fault}: {each.reason}" for each in faults.shown if each.verdict is not Verdict.PASS]
+    verdict = faults.verdict if bad or code == 0 else Verdict.ERROR
+    reason = (
+        "; ".join(bad) or "; ".join(f"{each.fault}: {each.reason}" for each in faults.shown) or "no fault was shown"
+    )
+    return Outcome(verdict, reason, command, faults.figures, files)
+
+
+def _seen_share(percent: int, said: str, command: str, files: dict[str, bytes]) -> Outcome:
+    """Where production's clients say they are, held against the share."""
+    files = {**files, "clients.json": said.encode()}
+    try:
+        seen = ShareSeen.model_validate_json(said.strip().splitlines()[-1])
+    except (IndexError, ValidationError):
+        reason = f"the clients' command did not tell where they are: {said.strip()[-200:]}"
+        return Outcome(Verdict.INCONCLUSIVE, reason, command, files=files)
+    measured = 100 * seen.canary / seen.clients
+    off = round(abs(measured - percent), 3)
+    verdict = Verdict.PASS if off <= SHARE_POINTS else Verdict.FAIL
+    reason = f"{percent} % declared, {measured:.2f} % of {seen.clients} clients are on the canary"
+    return Outcome(verdict, reason, command, {"canary.share-off, points": off}, files)
+
+
+def _placed(consumer: Consumer, stack: str) -> Consumer:
+    """With what it does not say itself: the stack's cluster, and the one namespace that its contract is put into."""
+    if consumer.deployment is None:
+        return consumer
+    chosen = choose(stack)
+    namespaces = read_config(chosen.config).get("config", {}).get(f"{PROJECT}:contractNamespaces") or []
+    namespaces = json.loads(namespaces) if isinstance(namespaces, str) else namespaces
+    return consumer.model_copy(
+        update={
+            "namespace": consumer.namespace or (namespaces[0] if len(namespaces) == 1 else None),
+            "context": consumer.context or setting(chosen, "kubeContext") or None,
+            "kubeconfig": consumer.kubeconfig or setting(chosen, "kubeconfig") or None,
+        }
+    )
 
 
 def _toothed(files: dict[str, bytes], code: int) -> Outcome:

@@ -67,8 +67,11 @@ class Stacks(Protocol):
     def failover(self, stack: str) -> Outcome:
         """One controlled failover under traffic."""
 
-    def share(self, canary: str, prod: str, percent: int) -> Outcome:
-        """Send this share of production's clients to the canary, without dropping connections."""
+    def share(self, canary: str, prod: str, percent: int, clients: Sequence[str] = ()) -> Outcome:
+        """Send this share of production's clients to the canary, without dropping connections.
+
+        `clients`: the command that tells where they are; without one the share is declared and not measured.
+        """
 
     def drift(self, stack: str) -> Outcome:
         """Whether what runs is what is declared."""

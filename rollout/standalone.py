@@ -65,7 +65,9 @@ def go(contract: Contract, declare: Callable[[], None], consumers: Sequence[Cons
 def _move(consumer: Consumer) -> str:
     """Restart it in a rolling way and wait until it says standalone; what went wrong, or ''."""
     target = f"deployment/{consumer.deployment}"
-    restart = [["kubectl", "rollout", "restart", target], ["kubectl", "rollout", "status", target]]
+    where = {"--namespace": consumer.namespace, "--context": consumer.context, "--kubeconfig": consumer.kubeconfig}
+    kubectl = ["kubectl", *(word for option, value in where.items() if value for word in (option, value))]
+    restart = [[*kubectl, "rollout", "restart", target], [*kubectl, "rollout", "status", target]]
     for command in [list(consumer.command)] if consumer.command else restart if consumer.deployment else []:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=RESTART_S, check=False)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 
+from tools import kubectl
 from tools.declared import declare, setting
 from tools.deployment import Deployment
 from tools.errors import ToolError
@@ -14,7 +13,6 @@ from tools.stacks import Stack, choose
 
 # Where a gateway's run folder is in its pod (infra/targets/pods.py) and the file that infra/node/canary.lua looks at.
 OVERRIDE = "/node/run/canary.share"
-SECONDS = 60
 
 
 def set_share(stack: Stack, percent: int) -> int:
@@ -48,38 +46,17 @@ def set_share(stack: Stack, percent: int) -> int:
 
 def _override(stack: Stack, percent: int) -> None:
     """Into every gateway's pod. The next `up` declares the same, which then counts."""
-    kubectl = _kubectl(stack)
-    found = _run([*kubectl, "get", "pods", "-l", _label(stack), "-o", "name"])
+    ours = kubectl.command(stack)
+    found = kubectl.run([*ours, "get", "pods", "-l", _label(stack), "-o", "name"])
     pods = found.split()
     if not pods:
         raise ToolError(f"stack '{stack.name}' has no gateway's pod\n  fix: make up STACK={stack.name}")
     for pod in pods:
-        _run([*kubectl, "exec", pod, "-c", "gateway", "--", "sh", "-c", f"echo {percent} > {OVERRIDE}"])
-
-
-def _kubectl(stack: Stack) -> list[str]:
-    command = ["kubectl", "--namespace", setting(stack, "namespace", f"redis-{stack.name}")]
-    if context := setting(stack, "kubeContext"):
-        command += ["--context", context]
-    if kubeconfig := setting(stack, "kubeconfig"):
-        command += ["--kubeconfig", os.path.expanduser(kubeconfig)]  # noqa: PTH111 - a text for kubectl
-    return command
+        kubectl.run([*ours, "exec", pod, "-c", "gateway", "--", "sh", "-c", f"echo {percent} > {OVERRIDE}"])
 
 
 def _label(stack: Stack) -> str:
     return f"app.kubernetes.io/instance={stack.name},app.kubernetes.io/component=gateway"
-
-
-def _run(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    except FileNotFoundError:
-        raise ToolError("kubectl is not on PATH\n  fix: install it") from None
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"kubectl did not end within {SECONDS} s; run the command again") from None
-    if done.returncode != 0:
-        raise ToolError(f"kubectl: {done.stderr.strip() or f'status {done.returncode}'}")
-    return done.stdout
 
 
 def _percent(text: str) -> int:

@@ -125,6 +125,23 @@ def start(client: Any, name: str) -> None:
         container.start()
 
 
+def kill(client: Any, name: str) -> None:
+    """End the container without a warning."""
+    client.containers.get(name).kill()
+
+
+def freeze(client: Any, name: str) -> None:
+    """The container hangs, its connections stay, until `thaw`."""
+    client.containers.get(name).pause()
+
+
+def thaw(client: Any, name: str) -> None:
+    """Let a frozen container go on. Nothing for one that is not frozen."""
+    container = client.containers.get(name)
+    if container.status == "paused":
+        container.unpause()
+
+
 def await_probe(client: Any, name: str, probe: str, timeout_s: float = READY_TIMEOUT_S) -> None:
     """Wait until the container runs and, but for `runs`, `probe.sh PROBE` succeeds in it.
 

@@ -77,6 +77,26 @@ def stop(folder: Path) -> None:
         raise NodeError(folder, "survives SIGKILL")
 
 
+def kill(folder: Path) -> None:
+    """End the node without a warning, as a power cut does; returns when it is gone. Raises NodeError."""
+    for pid in _pids(folder):
+        _signal(pid, signal.SIGKILL)
+    if not _await(5, lambda: not _pids(folder)):
+        raise NodeError(folder, "survives SIGKILL")
+
+
+def freeze(folder: Path) -> None:
+    """The server hangs, its connections stay, until `thaw`."""
+    if server := _pid(folder, "server"):
+        _signal(server, signal.SIGSTOP)
+
+
+def thaw(folder: Path) -> None:
+    """Let a frozen server go on. Nothing for one that is not frozen."""
+    if server := _pid(folder, "server"):
+        _signal(server, signal.SIGCONT)
+
+
 def remove(folder: Path) -> None:
     """Stop the node and delete its folder, data set included. The Sentinels that stay forget it."""
     if folder.exists():

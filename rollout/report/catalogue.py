@@ -267,7 +267,7 @@ LINES: tuple[Line, ...] = (
         "canary.share-off",
         "phases",
         _READY,
-        "clients on the canary: distance from 10 %",
+        "clients on the canary: distance from the declared share",
         "measured:canary.share-off",
         at_most(2, "points"),
     ),

@@ -163,7 +163,7 @@ class FolderStacks:
     def quorum(self, stack: str) -> bool | None:
         return self.has_quorum
 
-    def share(self, canary: str, prod: str, percent: int) -> Outcome:
+    def share(self, canary: str, prod: str, percent: int, clients: Sequence[str] = ()) -> Outcome:
         return self._act(f"share-{percent}", canary)
 
     def drift(self, stack: str) -> Outcome:

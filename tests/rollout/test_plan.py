@@ -72,3 +72,10 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="such as 48h"):
         durations.parse(text)
+
+
+def test_only_a_rollback_that_moves_applications_must_be_rehearsed() -> None:
+    without = PLAN.replace("rehearsal, ", "")
+    with pytest.raises(PlanError, match="rehearsal"):
+        read(without)
+    assert not read(without.replace("contract: standalone", "contract: keep")).rehearses

@@ -1,19 +1,28 @@
 """The project's own stacks, without a deployment: what is read from evidence, and what is refused."""
 
+# ruff: noqa: ARG002 - the parameters are the Protocol's
+
 from __future__ import annotations
 
 import socket
+import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
 
 import pytest
 
-from infra.contract import Contract
-from rollout import standalone
+from infra.contract import Contract, OperatorContract
+from rollout import project_stacks, standalone
+from rollout.errors import RolloutError
 from rollout.plan import Consumer
-from rollout.project_stacks import _toothed
+from rollout.project_stacks import ProjectStacks, _placed, _seen_share, _toothed
 from rollout.report.inputs import Teeth, Tooth
+from rollout.stacks import Outcome
 from smoke_tests.verdict import Verdict
 from tests.smoke.samples import CONTRACT
+from tools.stacks import Stack
 
 
 def teeth(*red: bool) -> dict[str, bytes]:
@@ -50,3 +59,106 @@ def test_a_consumer_that_does_not_say_standalone_fails_it(monkeypatch: pytest.Mo
     outcome = standalone.go(closed(), lambda: declared.append("standalone"), (consumer,), 0.0)
     assert (outcome.verdict, declared) == (Verdict.FAIL, ["standalone"]) and "shop" in outcome.reason
     assert standalone.go(closed(), lambda: None, (), 0.0).verdict is Verdict.PASS
+
+
+class Rehearsing(ProjectStacks):
+    """A staging stack of which only the contract's mode is real; `trouble` ends the way to standalone."""
+
+    def __init__(self, mode: str, trouble: Exception | None) -> None:
+        self.mode = mode
+        self.trouble = trouble
+        self.log: list[str] = []
+
+    def _contract(self, stack: str) -> OperatorContract:
+        return CONTRACT
+
+    def _contract_mode(self, stack: str, mode: str) -> None:
+        self.mode = mode
+        self.log.append(mode)
+
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+        self._contract_mode(stack, "standalone")
+        if self.trouble:
+            raise self.trouble
+        return Outcome(Verdict.PASS, "fine", figures={"rollback_s": 1.0})
+
+
+class NoLedger:
+    """Nobody writes, nothing is lost."""
+
+    lost = ()
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait_for_acks(self, _count: int) -> None: ...
+
+    def verify(self) -> Self:
+        return self
+
+    def cleanup(self) -> None: ...
+
+
+@pytest.mark.parametrize("trouble", [None, RolloutError("up failed"), KeyboardInterrupt()])
+def test_a_rehearsal_always_goes_back_to_sentinel(trouble: Exception | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    stacks = Rehearsing("sentinel", trouble)
+    monkeypatch.setattr(project_stacks, "choose", lambda name: name)
+    monkeypatch.setattr(
+        project_stacks, "setting", lambda _stack, key: stacks.mode if key == "contractMode" else "docker"
+    )
+    monkeypatch.setattr(project_stacks, "Ledger", NoLedger)
+    if trouble:
+        with pytest.raises(type(trouble)):
+            stacks.rehearsal("staging", "r", ())
+    else:
+        assert stacks.rehearsal("staging", "r", ()).figures["lost_acks"] == 0
+    assert stacks.log == ["standalone", "sentinel"]
+    killed = Rehearsing("standalone", None)  # what SIGKILL leaves: the next one begins with Sentinel
+    stacks.mode = "standalone"
+    monkeypatch.setattr(
+        project_stacks, "setting", lambda _stack, key: killed.mode if key == "contractMode" else "docker"
+    )
+    killed.rehearsal("staging", "r", ())
+    assert killed.log == ["sentinel", "standalone", "sentinel"]
+
+
+def test_the_share_is_held_against_what_the_clients_say() -> None:
+    def seen(percent: int, said: str) -> Outcome:
+        return _seen_share(percent, said, "c", {})
+
+    good = seen(10, 'marked\n{"clients": 500, "canary": 59}\n')
+    assert (good.verdict, good.figures) == (Verdict.PASS, {"canary.share-off, points": 1.8})
+    assert seen(10, '{"clients": 500, "canary": 61}').verdict is Verdict.FAIL
+    assert seen(0, '{"clients": 500, "canary": 20}').verdict is Verdict.FAIL
+    for said in ("", "no crowd", '{"clients": 0, "canary": 0}'):
+        assert seen(10, said).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_deployment_is_restarted_where_the_stacks_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text(
+        "config:\n  redis-sentinel:kubeContext: blue\n  redis-sentinel:kubeconfig: /k\n"
+        '  redis-sentinel:contractNamespaces: ["shop"]\n'
+    )
+    monkeypatch.setattr(project_stacks, "choose", lambda _name: Stack("prod", tmp_path, file))
+    given = Consumer(name="shop", health="http://127.0.0.1:1/health", deployment="web")
+    ours = _placed(given, "prod")
+    assert (ours.namespace, ours.context, ours.kubeconfig) == ("shop", "blue", "/k")
+    own = _placed(given.model_copy(update={"namespace": "other", "context": "green"}), "prod")
+    assert (own.namespace, own.context) == ("other", "green")
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert "ended with 1" in standalone._move(ours)
+    where = ["kubectl", "--namespace", "shop", "--context", "blue", "--kubeconfig", "/k"]
+    assert commands == [[*where, "rollout", "restart", "deployment/web"]]

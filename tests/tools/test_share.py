@@ -35,7 +35,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     monkeypatch.setattr(share, "declare", lambda _stack, key, value: log.append((key, value)))
     monkeypatch.setattr(share, "Deployment", Deployed)
-    monkeypatch.setattr(share, "_run", run)
+    monkeypatch.setattr("tools.kubectl.run", run)
     return log
 
 

@@ -1,0 +1,105 @@
+"""Where a rehearsal plays: the settings of its three stacks, and its plan in seconds."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+
+from rehearsal.place import Place
+
+# The longest soak must bring the 1000 samples of each kind that a p99 needs, at 50 a second of each.
+SOAK = "25s"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`settings`: of each phase's stack. `shares`: whether production's gateway can send clients to the canary."""
+
+    target: str
+    settings: Mapping[str, Mapping[str, str]]
+    shares: bool
+    crowd: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
+
+    def plan(self, place: Place, *, short: bool) -> str:
+        """rollout.yaml. `short`: without what was shown once already."""
+        proofs = ["teeth", "faults"] if not short else []
+        rehearsal = ["rehearsal"] if self.shares else []
+        staging = ["preflight", "preview", "up", "smoke", *proofs, *rehearsal, {"soak": "12s"}]
+        approval = ["approval"] if not short else []
+        shares = [{"share": percent} for percent in ((1, 5, 10) if not short else (10,))] if self.shares else []
+        failover = ["failover"] if not short else []
+        canary = ["preflight", "preview", *approval, "up", "smoke", *shares, *failover, {"soak": SOAK}]
+        back = [{"share": 0}] if self.shares else []
+        prod = ["preflight", "preview", *approval, "up", "smoke", *back, {"monitoring": "12s"}]
+        content = {
+            "project": "rehearsal",
+            "journal": ".state/rollout",
+            "sampleGap": "5s",
+            "rehearsalMaxAge": "2h",
+            "rollback": {"contract": "standalone" if self.shares else "keep", "within": "5m", "watch": "2s"},
+            "phases": {
+                phase: {"stack": place.stack(phase), "samples": f".state/samples/{phase}", "steps": steps}
+                for phase, steps in (("staging", staging), ("canary", canary), ("prod", prod))
+            },
+        }
+        if self.shares:
+            content["phases"]["prod"]["clients"] = [sys.executable, "-m", "rehearsal.where"]  # type: ignore[index]
+        return json.dumps(content, indent=1)  # JSON is YAML
+
+
+def processes() -> Stage:
+    """Three stacks of processes on loopback: no gateway, so no share and no standalone address to roll back to."""
+    first = random.randrange(11000, 30000, 100)  # noqa: S311
+    settings = {
+        phase: {"target": "process", "dataPort": str(first + 30 * n), "sentinelPort": str(first + 30 * n + 15)}
+        for n, phase in enumerate(("staging", "canary", "prod"))
+    }
+    return Stage("process", settings, shares=False)
+
+
+def docker(images: Mapping[str, str]) -> Stage:
+    """Three stacks on one Docker engine, each with its network, gateway and firewall.
+
+    Networks of one engine are closed to each other: production's gateway reaches the canary's at the address that the
+    host publishes it at.
+    """
+    second = _free_second()
+    nets = {
+        phase: IPv4Network(f"10.{second}.{8 * n}.0/21")
+        for n, phase in enumerate(("staging", "canary", "prod"), start=1)
+    }
+    gateway = {phase: str(net[5]) for phase, net in nets.items()}
+    host = {phase: str(net[1]) for phase, net in nets.items()}
+    common = {"target": "docker", "workload": "cache"} | dict(images)
+    settings = {}
+    for phase, net in nets.items():
+        clients = [f"{host[phase]}/32", str(list(net.subnets())[1])]
+        if phase == "canary":
+            clients.append(f"{gateway['prod']}/32")
+        settings[phase] = common | {"subnet": str(net), "clients": json.dumps(clients)}
+    published = f"{host['canary']}:6379"
+    settings["canary"] |= {"gatewayPublish": published}
+    settings["prod"] |= {"canary": published, "canaryReadPort": "6379"}
+    crowd = str(list(list(nets["prod"].subnets())[1].subnets())[1])
+    return Stage("docker", settings, shares=True, crowd=crowd, images=images)
+
+
+def _free_second() -> int:
+    """The second byte of the networks, such that the host itself, a client that keeps books, stays in production."""
+    choices = [each for each in range(100, 200) if bucket(f"10.{each}.24.1") >= 50]
+    return random.choice(choices)  # noqa: S311
+
+
+def bucket(address: str) -> int:
+    """The hundredth that a client belongs to, as infra/node/canary.lua reckons it."""
+    value = 0x811C9DC5
+    for byte in address.encode():
+        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+    value = ((value ^ (value >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+    value = ((value ^ (value >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
+    return (value ^ (value >> 16)) % 100

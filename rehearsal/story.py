@@ -1,0 +1,294 @@
+"""What a rehearsal plays, act by act, and what it saw."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from client.contract_file import read_operator_contract
+from client.crosscheck import observe
+from client.ledger import Ledger
+from client.links import open_as
+from infra.contract import OperatorContract
+from rehearsal import clients
+from rehearsal.place import PHASES, Place, RehearsalError
+from rehearsal.stage import Stage
+from rollout.history import Run, replay
+from rollout.journal import Journal
+from rollout.store import open_store
+from rollout.victims import victims_of
+from tools.stacks import Stack
+
+ADVANCE_S = 1500.0
+# The new release: one line of what every data node gets.
+SOURCE, BEFORE, AFTER = "infra/node_config.py", '"tcp-keepalive 60"', '"tcp-keepalive 61"'
+FREEZE_S = 6.0
+ACTIONS = ("share-0", "restore", "standalone")
+
+
+@dataclass
+class Seen:
+    """The rows of the summary: what, measured, wanted, whether it holds."""
+
+    rows: list[tuple[str, str, str, bool]] = field(default_factory=list)
+
+    def note(self, what: str, measured: object, wanted: str, holds: bool) -> None:
+        self.rows.append((what, str(measured), wanted, holds))
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.rows) and all(each[3] for each in self.rows)
+
+
+class Story:
+    """One rehearsal in its place."""
+
+    def __init__(self, place: Place, stage: Stage, say: Callable[[str], None]) -> None:
+        self.place = place
+        self.stage = stage
+        self.say = say
+        self.seen = Seen()
+        self._probing: dict[str, str] = {}
+        self._started = time.monotonic()
+
+    def play(self) -> Seen:
+        """Everything. Raises RehearsalError when it cannot go on; what was seen until then is in `seen`."""
+        self.act("production as it is today")
+        self._prepare()
+        with self._load() as crowd:
+            old = self.place.git("rev-parse", "HEAD").strip()
+            self.act(f"rollout of {old[:12]}, from nothing to all clients")
+            self._first(old)
+            new = self._new_release()
+            if self.stage.shares:
+                self.act(f"rollout of {new[:12]}: latency is added at the canary")
+                self._trip(new, "canary", self._slow_writes)
+                self._refused(new)
+            self.act(f"rollout of {new[:12]}: production's master hangs while it is watched")
+            self._trip(new, "prod", self._hang)
+            self._restored(new)
+            self.act("the load's books")
+        if self.stage.shares:
+            lost = int(crowd["lost"])
+            text = f"{crowd['acknowledged']:.0f} of {clients.COUNT} addresses, {crowd['unserved']:.0f} tries unserved"
+            self.seen.note("crowd at the gateway: lost acks", f"{lost} ({text})", "0", lost == 0)
+        return self.seen
+
+    def act(self, text: str) -> None:
+        self.say(f"[{time.monotonic() - self._started:6.1f} s] {text}")
+
+    def _prepare(self) -> None:
+        for phase in PHASES:
+            self.place.configure(phase, self.stage.settings[phase])
+            self.place.tool("secrets", "--stack", self.place.stack(phase))
+        stacks = {phase: self.place.stack(phase) for phase in PHASES}
+        (self.place.folder / ".state" / "stacks.json").write_text(json.dumps(stacks))
+        began = time.monotonic()
+        self.place.tool("up", "--stack", self.place.stack("prod"))
+        self.say(f"prod is up after {time.monotonic() - began:.1f} s")
+        contract = self._contract("prod")
+        if self.stage.shares:
+            self.place.secret("canary", "redis-sentinel:appPasswordShared", contract.password.get_secret_value())
+            clients.mark_side(contract, "prod")
+        self._probe("prod", "before")
+
+    @contextmanager
+    def _load(self) -> Iterator[dict[str, float]]:
+        contract = self._contract("prod")
+        address = contract.application(standalone=self.stage.shares)
+        with ExitStack() as stack:
+            crowd: dict[str, float] = {}
+            if self.stage.shares:
+                file, image = self.place.contract("prod"), self.stage.images["smokeImage"]
+                crowd = stack.enter_context(clients.crowd(self.place.stack("prod"), file, self.stage.crowd, image))
+            with Ledger(address, writers=2, interval_s=0.02) as ledger:
+                ledger.wait_for_acks(50)
+                yield crowd
+            report = ledger.verify()
+        self.say(f"ledger: {report}")
+        gap = f"longest gap {report.longest_gap_ms / 1000:.2f} s"
+        what = "ledger at prod's gateway" if self.stage.shares else "ledger at prod"
+        self.seen.note(
+            f"{what}: lost acks", f"{len(report.lost)} of {report.acknowledged}, {gap}", "0", not report.lost
+        )
+
+    def _first(self, release: str) -> None:
+        self.place.plan(self.stage.plan(self.place, short=False))
+        run = self._drive(release)
+        self.seen.note("rollout to all clients", run.end, "done", run.end == "done")
+        if run.end != "done":
+            raise RehearsalError(f"the first rollout {run.end}: {run.end_reason}")
+        for record in run.steps.values():
+            figures = dict(record.done.data.get("figures", {})) if record.done else {}
+            if record.step.percent and "canary.share-off, points" in figures:
+                said = str(record.done.data["reason"]) if record.done else ""
+                self.seen.note(f"clients on the canary, {record.step.label}", said, "+- 2 points", True)
+            if record.step.kind == "rehearsal" and record.done:
+                seconds, lost = figures.get("rollback_s"), figures.get("lost_acks")
+                text = (
+                    f"{seconds:g} s, {lost:g} lost acks" if seconds is not None and lost is not None else "not measured"
+                )
+                self.seen.note("rollback rehearsed in staging", text, "< 300 s, 0", lost == 0)
+        code, lines = self.place.rollout("report")
+        self.say("\n".join(lines[-2:]))
+        found = re.search(r"(\S+)/report\.html", " ".join(lines))
+        verdict = lines[-1].partition(":")[0] if lines else "none"
+        self.seen.note("report's verdict", f"{verdict} (exit {code})", "no fail", code in (0, 40) and found is not None)
+        if found:
+            code, lines = self.place.rollout("verify", f"{found[1]}/report.json")
+            self.seen.note("rollout verify", lines[-1] if lines else "", "exit 0", code == 0)
+            self._lines(json.loads(self._read(f"{found[1]}/report.json")))
+
+    def _lines(self, report: dict[str, Any]) -> None:
+        claims = report["claims"]
+        shown = [each["id"] for each in claims if each.get("measured")]
+        missing = [each["id"] for each in claims if not each.get("measured")]
+        failed = [f"{each['id']} ({each['reason']})" for each in claims if each.get("verdict") in ("fail", "error")]
+        self.say(f"report: {len(shown)} lines measured; not measured: {', '.join(missing) or 'none'}")
+        if failed:
+            self.say(f"report: failed: {', '.join(failed)}")
+
+    def _read(self, file: str) -> str:
+        return (self.place.folder / file).read_text()
+
+    def _new_release(self) -> str:
+        file = self.place.folder / SOURCE
+        text = file.read_text()
+        if BEFORE not in text:
+            raise RehearsalError(f"{SOURCE} has no {BEFORE} to change")
+        file.write_text(text.replace(BEFORE, AFTER))
+        self.place.git("commit", "--quiet", "--all", "--message", "A new release: another keepalive")
+        return self.place.git("rev-parse", "HEAD").strip()
+
+    def _trip(self, release: str, phase: str, disturb: Callable[[str], None]) -> None:
+        """A rollout that a trigger ends in this phase."""
+        self.place.plan(self.stage.plan(self.place, short=True))
+        moments: list[float] = []
+
+        def act() -> None:
+            moments.append(time.time())
+            disturb(phase)
+
+        run = self._drive(release, phase, act)
+        self.say(f"{run.end}: {run.end_reason}")
+        holds = run.end == "rolled-back"
+        self.seen.note(f"trigger at {phase}", f"{run.end}: {run.end_reason[:150]}", "rolled back by itself", holds)
+        if holds and moments:
+            actions = {each: float(entry.data["seconds"]) for each, entry in run.actions_done.items()}
+            text = ", ".join(
+                f"{each.partition('-')[0] if 'restore' in each else each} {s:.1f} s" for each, s in actions.items()
+            )
+            ordered, last = self._ordered(run), max(entry.at.timestamp() for entry in run.actions_done.values())
+            took = last - ordered
+            text = f"{took:.1f} s ({text}); noticed {ordered - moments[0]:.1f} s after it began"
+            self.seen.note(f"rollback at {phase}, from the order on", text, "< 300 s", took < 300)
+
+    def _ordered(self, run: Run) -> float:
+        entries = self._journal().entries
+        return next(e.at.timestamp() for e in reversed(entries) if e.run == run.id and e.kind == "rollback-ordered")
+
+    def _refused(self, release: str) -> None:
+        code, lines = self.place.rollout("start", "--release", release)
+        refused = code != 0 and any("refused" in line for line in lines)
+        self.seen.note("the failed release, started again", " ".join(lines)[:110], "refused", refused)
+        code, _ = self.place.rollout("release", release, "--reason", "the latency was ours")
+        self.seen.note("released by name", f"exit {code}", "exit 0", code == 0)
+
+    def _restored(self, new: str) -> None:
+        """What production is after its rollback: the earlier release's line, the standalone contract, no share."""
+        contract = self._contract("prod")
+        with closing(open_as(contract, "operator", observe(contract).masters[0].endpoint, 2.0)) as link:
+            now = link.config_get("tcp-keepalive")["tcp-keepalive"]
+        self.seen.note("prod's tcp-keepalive after the restore", now, "60, as before", now == "60")
+        if self.stage.shares:
+            told = self.place.tool("env", "--stack", self.place.stack("prod"))
+            alone = "REDIS_SENTINEL_ENABLED=false" in told
+            self.seen.note("applications' contract", "standalone" if alone else "sentinel", "standalone", alone)
+            seen = clients.where(self.place.stack("prod"))
+            self.seen.note("clients left on the canary", seen["canary"], "0", seen["canary"] == 0)
+        self._refused(new)
+
+    def _drive(self, release: str, phase: str = "", act: Callable[[], None] | None = None) -> Run:
+        """`rollout start`, then `advance` and `approve` until the end. `act`: once, when the phase soaks."""
+        code, lines = self.place.rollout("start", "--release", release)
+        self.say("\n".join(lines))
+        if code != 0:
+            raise RehearsalError(f"rollout start: {' '.join(lines)}")
+        end = time.monotonic() + ADVANCE_S
+        while time.monotonic() < end:
+            code, lines = self.place.rollout("advance", say=lambda line: self.act(f"  {line[:300]}"))
+            run = self._run()
+            if run.end:
+                return run
+            step = run.next_step
+            if code == 20:
+                self._approve()
+            elif code in (10, 40) and step and step.step.seconds is not None:
+                if self._probing.get(step.phase) != release:
+                    self._probe(step.phase, release)
+                if act and step.phase == phase:
+                    act()
+                    act = None
+            else:
+                raise RehearsalError(f"rollout advance ended with {code}: {' '.join(lines[-3:])[-600:]}")
+        raise RehearsalError(f"the rollout had not ended after {ADVANCE_S:g} s")
+
+    def _approve(self) -> None:
+        code, lines = self.place.rollout("approve", "--name", "rehearsal", "--reason", "the preview was recorded")
+        if code != 0:
+            raise RehearsalError(f"rollout approve: {' '.join(lines)}")
+
+    def _probe(self, phase: str, release: str) -> None:
+        self.place.probe(phase, release)
+        self._probing[phase] = release
+
+    def _slow_writes(self, phase: str) -> None:
+        """Every write waits for some ms, until enough of them were seen."""
+        contract, stop = self._contract(phase), Event()
+
+        def slow() -> None:
+            with closing(open_as(contract, "operator", observe(contract).masters[0].endpoint, 2.0)) as link:
+                while not stop.is_set():
+                    try:
+                        link.execute_command("CLIENT", "PAUSE", 8, "WRITE")  # type: ignore[no-untyped-call]
+                    except RedisError:
+                        return
+                    stop.wait(0.009)
+
+        thread = Thread(target=slow, daemon=True)
+        thread.start()
+        stop.wait(30.0)  # the soak goes on meanwhile: the prober samples
+        stop.set()
+        thread.join(5)
+
+    def _hang(self, phase: str) -> None:
+        """The master is frozen for longer than Sentinels wait."""
+        contract = self._contract(phase)
+        stack = Stack(contract.stack, self.place.folder / ".state", self.place.folder / f"Pulumi.{contract.stack}.yaml")
+        node = observe(contract).masters[0].name
+        with victims_of(stack) as victims:
+            victims.freeze(node)
+            try:
+                Event().wait(FREEZE_S)  # the time for which it hangs is the fault
+            finally:
+                victims.revive(node)
+
+    def _contract(self, phase: str) -> OperatorContract:
+        return read_operator_contract(self.place.contract(phase))
+
+    def _journal(self) -> Journal:
+        return Journal(open_store(str(self.place.folder / ".state" / "rollout")))
+
+    def _run(self) -> Run:
+        run = replay(self._journal().entries).last
+        if run is None:
+            raise RehearsalError("the journal has no rollout")
+        return run

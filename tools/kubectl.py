@@ -1,0 +1,35 @@
+"""kubectl as a stack's settings say: its cluster, never whatever the current context happens to be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from tools.declared import setting
+from tools.errors import ToolError
+from tools.stacks import Stack
+
+SECONDS = 60
+
+
+def command(stack: Stack, namespace: str = "", context: str = "") -> list[str]:
+    """The command's beginning. `namespace`: the stack's own unless given; `context`: the stack's unless given."""
+    words = ["kubectl", "--namespace", namespace or setting(stack, "namespace", f"redis-{stack.name}")]
+    if context := context or setting(stack, "kubeContext"):
+        words += ["--context", context]
+    if kubeconfig := setting(stack, "kubeconfig"):
+        words += ["--kubeconfig", os.path.expanduser(kubeconfig)]  # noqa: PTH111 - a text for kubectl
+    return words
+
+
+def run(words: list[str], seconds: float = SECONDS) -> str:
+    """What it printed. Raises ToolError."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+    except FileNotFoundError:
+        raise ToolError("kubectl is not on PATH\n  fix: install it") from None
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"kubectl did not end within {seconds:g} s; run the command again") from None
+    if done.returncode != 0:
+        raise ToolError(f"kubectl: {done.stderr.strip() or f'status {done.returncode}'}")
+    return done.stdout
