@@ -17,7 +17,7 @@ from tests.kubernetes.lab import load_images
 from tests.kubernetes.stack import KubernetesStack
 from tests.waiting import await_that
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(1500)]
 
 KEYS, DELAY_US = 25_000, 4000
 BUDGET_S = 60
