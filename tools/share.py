@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from tools import kubectl
 from tools.declared import declare, setting
@@ -40,8 +41,22 @@ def set_share(stack: Stack, percent: int) -> int:
     if target == "kubernetes":
         _override(stack, percent)
         return 0
-    # The gateway's container is kept: only the file with the share is written anew.
+    # At once, for a rollback cannot wait for a whole `up`; which then makes it last: a gateway that starts anew has
+    # the declared share. Its container is kept: only the file with the share is written.
+    _override_container(stack, percent)
     return Deployment(stack).up()
+
+
+def _override_container(stack: Stack, percent: int) -> None:
+    """Into the gateway's container, if it runs: `up` starts one that does not."""
+    from infra.targets.docker_control import engine, running
+
+    started = time.monotonic()
+    with engine(setting(stack, "dockerHost")) as client:
+        container = running(client, f"redis-{stack.name}-gateway")
+        if container is not None:
+            container.exec_run(["sh", "-c", f"echo {percent} > {OVERRIDE}"])
+            print(f"the gateway of stack '{stack.name}' was told {percent} % after {time.monotonic() - started:.1f} s")
 
 
 def _override(stack: Stack, percent: int) -> None:
