@@ -197,6 +197,9 @@ class ProjectStacks:
 
     def restore(self, stack: str, release: str) -> Outcome:
         """`up` of the earlier commit, from a working tree of its own, on the same state and configuration."""
+        return self._up_of(stack, release)
+
+    def _up_of(self, stack: str, release: str) -> Outcome:
         chosen = choose(stack)
         with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
             tree = Path(folder) / "tree"
@@ -219,9 +222,9 @@ class ProjectStacks:
                 command = ["git", "worktree", "remove", "--force", str(tree)]
                 subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
 
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
         def declare() -> None:
-            self._contract_mode(stack, "standalone")
+            self._contract_mode(stack, "standalone", release)
 
         return standalone.go(
             self._contract(stack).application(), declare, [_placed(each, stack) for each in consumers], watch_s
@@ -233,12 +236,13 @@ class ProjectStacks:
             return None
         return all(not view.error and view.ckquorum.startswith("OK") for view in seen.sentinels)
 
-    def _contract_mode(self, stack: str, mode: str) -> None:
-        """Declare what applications are told, and apply it. Raises RolloutError."""
+    def _contract_mode(self, stack: str, mode: str, release: str = "") -> None:
+        """Declare what applications are told, and apply it, with this release's program. Raises RolloutError."""
         declare(choose(stack), "contractMode", mode)
-        done = _tool(["up", "--stack", stack])
-        if done.returncode != 0:
-            raise RolloutError(f"`make up STACK={stack}` failed: {done.stdout.strip()[-300:]}")
+        # The tree that is checked out is the failed release's: its `up` would undo the restore.
+        done = self._up_of(stack, release) if release else _ran("up", ["up", "--stack", stack])
+        if done.verdict is not Verdict.PASS:
+            raise RolloutError(f"`make up STACK={stack}` failed: {done.reason[-300:]}")
 
     def _contract(self, stack: str) -> OperatorContract:
         with tempfile.TemporaryDirectory(dir=private_folder(choose(stack).folder)) as folder:

@@ -74,11 +74,11 @@ class Rehearsing(ProjectStacks):
     def _contract(self, stack: str) -> OperatorContract:
         return CONTRACT
 
-    def _contract_mode(self, stack: str, mode: str) -> None:
+    def _contract_mode(self, stack: str, mode: str, release: str = "") -> None:
         self.mode = mode
         self.log.append(mode)
 
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
         self._contract_mode(stack, "standalone")
         if self.trouble:
             raise self.trouble
