@@ -179,7 +179,8 @@ class Story:
 
         run = self._drive(release, phase, act)
         self.say(f"{run.end}: {run.end_reason}")
-        holds = run.end == "rolled-back"
+        # Elsewhere it would be another trigger than ours: a busy machine's.
+        holds = run.end == "rolled-back" and run.end_reason.startswith(f"{phase}/")
         self.seen.note(f"trigger at {phase}", f"{run.end}: {run.end_reason[:150]}", "rolled back by itself", holds)
         if holds and moments:
             actions = {each: float(entry.data["seconds"]) for each, entry in run.actions_done.items()}

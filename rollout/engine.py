@@ -382,7 +382,7 @@ class Engine:
                 actions[f"restore-{proven}"] = lambda: self._stacks.restore(prod, proven)
             if plan.rollback.contract == "standalone":
                 consumers, watch = plan.rollback.consumers, plan.rollback.watch
-                actions["standalone"] = lambda: self._stacks.standalone(prod, consumers, watch)
+                actions["standalone"] = lambda: self._stacks.standalone(prod, consumers, watch, proven or "")
         return actions
 
     def _binding(self, run: Run, phase: PhaseName) -> dict[str, Any]:

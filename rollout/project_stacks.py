@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
@@ -34,7 +34,7 @@ from rollout.report.inputs import Teeth
 from rollout.stacks import Outcome, StackState
 from smoke_tests.catalogue import catalogue
 from smoke_tests.evidence import Evidence
-from smoke_tests.verdict import Verdict
+from smoke_tests.verdict import Verdict, worst
 from tools.declared import declare, setting
 from tools.deployment import Deployment
 from tools.engine import find_engine
@@ -50,6 +50,8 @@ COMMAND_SECONDS = 3600.0
 # What the clients' command is told, and how far the share may be off, in percentage points.
 SHARE_VARIABLE = "ROLLOUT_SHARE"
 SHARE_POINTS = 2.0
+# What a smoke run on Kubernetes leaves beside the suite's evidence.
+NETWORK = "network.json"
 _NO_CHANGES = ["--expect-no-changes", "--non-interactive", "--color", "never", "--suppress-progress"]
 
 
@@ -58,6 +60,14 @@ class ShareSeen(BaseModel):
 
     clients: PositiveInt
     canary: NonNegativeInt
+
+
+class Network(BaseModel):
+    """network.json of tools/cluster_smoke.py: which of the `denied` addresses answered a stranger."""
+
+    verdict: Verdict
+    reason: str
+    denied: dict[str, bool] | None
 
 
 class ProjectStacks:
@@ -187,6 +197,9 @@ class ProjectStacks:
 
     def restore(self, stack: str, release: str) -> Outcome:
         """`up` of the earlier commit, from a working tree of its own, on the same state and configuration."""
+        return self._up_of(stack, release)
+
+    def _up_of(self, stack: str, release: str) -> Outcome:
         chosen = choose(stack)
         with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
             tree = Path(folder) / "tree"
@@ -209,9 +222,9 @@ class ProjectStacks:
                 command = ["git", "worktree", "remove", "--force", str(tree)]
                 subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
 
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
         def declare() -> None:
-            self._contract_mode(stack, "standalone")
+            self._contract_mode(stack, "standalone", release)
 
         return standalone.go(
             self._contract(stack).application(), declare, [_placed(each, stack) for each in consumers], watch_s
@@ -223,12 +236,13 @@ class ProjectStacks:
             return None
         return all(not view.error and view.ckquorum.startswith("OK") for view in seen.sentinels)
 
-    def _contract_mode(self, stack: str, mode: str) -> None:
-        """Declare what applications are told, and apply it. Raises RolloutError."""
+    def _contract_mode(self, stack: str, mode: str, release: str = "") -> None:
+        """Declare what applications are told, and apply it, with this release's program. Raises RolloutError."""
         declare(choose(stack), "contractMode", mode)
-        done = _tool(["up", "--stack", stack])
-        if done.returncode != 0:
-            raise RolloutError(f"`make up STACK={stack}` failed: {done.stdout.strip()[-300:]}")
+        # The tree that is checked out is the failed release's: its `up` would undo the restore.
+        done = self._up_of(stack, release) if release else _ran("up", ["up", "--stack", stack])
+        if done.verdict is not Verdict.PASS:
+            raise RolloutError(f"`make up STACK={stack}` failed: {done.reason[-300:]}")
 
     def _contract(self, stack: str) -> OperatorContract:
         with tempfile.TemporaryDirectory(dir=private_folder(choose(stack).folder)) as folder:
@@ -367,15 +381,28 @@ def _smoke(stack: str, only: Sequence[str]) -> Outcome:
         # Paths as the evidence names them: relative to its own file, which lies in the stack's folder.
         home = Path(folder) / stack
         files = {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*") if path.is_file()}
-        (report, *more) = [content for name, content in files.items() if name.endswith(".json")] or [b""]
     command = shlex.join(["make", "smoke", f"STACK={stack}", *([f"ARGS={shlex.join(choice)}"] if choice else [])])
+    return _smoked(files, done.stdout, command)
+
+
+def _smoked(files: dict[str, bytes], said: str, command: str) -> Outcome:
+    """The suite's evidence, and beside it what a stranger to the cluster's network policies got (Kubernetes)."""
+    tried = [content for name, content in files.items() if PurePosixPath(name).name == NETWORK]
+    suites = [content for name, content in files.items() if name.endswith(".json") and content not in tried]
+    (report, *more) = suites or [b""]
     try:
         evidence = Evidence.model_validate_json(report)
+        networks = [Network.model_validate_json(content) for content in tried]
     except ValidationError:
-        return Outcome(Verdict.ERROR, f"no evidence: {done.stdout.strip()[-300:]}", command, files=files)
+        return Outcome(Verdict.ERROR, f"no evidence: {said.strip()[-300:]}", command, files=files)
     if more or not evidence.checks:
         return Outcome(Verdict.INCONCLUSIVE, "no check ran", command, files=files)
     bad = [f"{check.check}: {check.reason}" for check in evidence.checks if check.verdict is not Verdict.PASS]
+    bad += [f"network: {each.reason}" for each in networks if each.verdict is not Verdict.PASS]
     figures = {f"{each.check}, {each.measured.unit}": each.measured.value for each in evidence.checks if each.measured}
+    for each in networks:
+        if each.denied:  # without a firewall nobody was denied, and nothing was tried
+            figures["firewall.denied-answers, answers"] = float(sum(each.denied.values()))
+    verdict = worst([evidence.verdict, *(each.verdict for each in networks)])
     reason = "; ".join(bad) or f"{len(evidence.checks)} checks passed"
-    return Outcome(evidence.verdict, reason, command, figures, files)
+    return Outcome(verdict, reason, command, figures, files)

@@ -85,8 +85,9 @@ class Stacks(Protocol):
     def restore(self, stack: str, release: str) -> Outcome:
         """The stack back to an earlier release."""
 
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
         """The contract to standalone at the gateway's address, without moving data; consumers restarted, watched.
 
-        Refuses to go to an address that does not serve.
+        `release`: the one that the stack has and keeps; without it, the one that is checked out. Refuses to go to an
+        address that does not serve.
         """

@@ -183,5 +183,5 @@ class FolderStacks:
     def restore(self, stack: str, release: str) -> Outcome:
         return self._act(f"restore-{release}", stack)
 
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
-        return self._act("standalone", stack)
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
+        return self._act(f"standalone-of-{release}" if release else "standalone", stack)

@@ -80,7 +80,7 @@ def test_prod_that_fails_goes_back_to_the_last_proven_release(bench: Bench) -> N
     bench.stacks.release = "r2"
     bench.stacks.answers["smoke prod"] = Outcome(Verdict.FAIL, "broken", files={"a": b"a"})
     assert begun(bench, "r2").engine.advance().code is Code.FAILED
-    assert bench.stacks.actions[-3:] == ["share-0 canary", "restore-r1 prod", "standalone prod"]
+    assert bench.stacks.actions[-3:] == ["share-0 canary", "restore-r1 prod", "standalone-of-r1 prod"]
 
 
 def test_a_trigger_in_the_soak_rolls_back(bench: Bench) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ from infra.contract import Contract, OperatorContract
 from rollout import project_stacks, standalone
 from rollout.errors import RolloutError
 from rollout.plan import Consumer
-from rollout.project_stacks import ProjectStacks, _placed, _seen_share, _toothed
+from rollout.project_stacks import ProjectStacks, _placed, _seen_share, _smoked, _toothed
 from rollout.report.inputs import Teeth, Tooth
 from rollout.stacks import Outcome
 from smoke_tests.verdict import Verdict
+from tests.rollout.fakes import drill
 from tests.smoke.samples import CONTRACT
 from tools.stacks import Stack
 
@@ -72,11 +74,11 @@ class Rehearsing(ProjectStacks):
     def _contract(self, stack: str) -> OperatorContract:
         return CONTRACT
 
-    def _contract_mode(self, stack: str, mode: str) -> None:
+    def _contract_mode(self, stack: str, mode: str, release: str = "") -> None:
         self.mode = mode
         self.log.append(mode)
 
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
         self._contract_mode(stack, "standalone")
         if self.trouble:
             raise self.trouble
@@ -162,3 +164,19 @@ def test_a_deployment_is_restarted_where_the_stacks_settings_say(
     assert "ended with 1" in standalone._move(ours)
     where = ["kubectl", "--namespace", "shop", "--context", "blue", "--kubeconfig", "/k"]
     assert commands == [[*where, "rollout", "restart", "deployment/web"]]
+
+
+def network(verdict: Verdict, answers: bool) -> bytes:
+    denied = {"10.0.0.1:6379": answers, "10.0.0.2:6379": False}
+    return json.dumps({"verdict": verdict, "reason": "why", "window_s": 3, "allowed": {}, "denied": denied}).encode()
+
+
+def test_what_a_stranger_got_counts_beside_the_smoke_suite() -> None:
+    suite = {"run/evidence.json": drill()}
+    assert _smoked(suite, "", "c").verdict is Verdict.PASS
+    kept = _smoked({**suite, "run/network.json": network(Verdict.PASS, False)}, "", "c")
+    assert (kept.verdict, kept.figures["firewall.denied-answers, answers"]) == (Verdict.PASS, 0.0)
+    reached = _smoked({**suite, "run/network.json": network(Verdict.FAIL, True)}, "", "c")
+    assert (reached.verdict, reached.figures["firewall.denied-answers, answers"]) == (Verdict.FAIL, 1.0)
+    assert _smoked({"run/network.json": network(Verdict.PASS, False)}, "", "c").verdict is Verdict.ERROR
+    assert _smoked({**suite, "run/2.json": drill(1)}, "", "c").verdict is Verdict.INCONCLUSIVE

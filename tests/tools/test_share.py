@@ -22,20 +22,13 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What was declared and run, in order."""
     log: list[object] = []
 
-    class Deployed:
-        def __init__(self, _stack: Stack) -> None: ...
-
-        def up(self) -> int:
-            log.append("up")
-            return 0
-
     def run(command: list[str]) -> str:
         log.append(command)
         return "pod/a\npod/b\n" if "get" in command else ""
 
     monkeypatch.setattr(share, "declare", lambda _stack, key, value: log.append((key, value)))
-    monkeypatch.setattr(share, "Deployment", Deployed)
     monkeypatch.setattr("tools.kubectl.run", run)
+    monkeypatch.setattr(share, "_override_container", lambda _stack, percent: log.append(f"told {percent}"))
     return log
 
 
@@ -44,7 +37,7 @@ CACHE = {"canary": "10.0.0.5:6379", "workload": "cache"}
 
 def test_docker_declares_and_applies(tmp_path: Path, done: list[object]) -> None:
     assert share.set_share(stack(tmp_path, target="docker", **CACHE), 10) == 0
-    assert done == [("canaryShare", "10"), "up"]
+    assert done == [("canaryShare", "10"), "told 10"], "and no `up`: it would deploy whatever is checked out"
 
 
 def test_kubernetes_declares_and_writes_into_every_gateway(tmp_path: Path, done: list[object]) -> None:
