@@ -26,6 +26,8 @@ ALPHA = 0.01
 # A p99 of fewer has less than ten values above it, and one error in fewer is already more than 0.1 %.
 MIN_MEDIAN, MIN_P99, MIN_ERRORS, MIN_ERROR_RATE = 100, 1000, 100, 1000
 MIN_WINDOWS, WINDOW_S = 20, 1.0
+# Operations in a row share the machine's moment: what a slow second does to a hundred of them is one piece of evidence.
+BATCH, MIN_BATCHES = 50, 20
 
 OPERATIONS = ("write", "read")
 
@@ -81,8 +83,17 @@ def _worse_latency(
     if before <= 0:
         return Finding(id, statement, threshold, None, Verdict.INCONCLUSIVE, f"the baseline's {name} is {before} ms")
     change = _percent(now - before, before)
-    p = larger(canary, baseline) if name == "median" else larger_tail(canary, baseline, fraction)
+    p = _larger(canary, baseline) if name == "median" else larger_tail(canary, baseline, fraction)
     return _significant(id, statement, threshold, change, p, f"{before:.3f} ms -> {now:.3f} ms")
+
+
+def _larger(canary: Sequence[float], baseline: Sequence[float]) -> float:
+    """Whether chance explains larger latencies, by the medians of batches; 1 while there are too few of those."""
+    medians = [
+        [quantile(side[first : first + BATCH], 0.5) for first in range(0, len(side) - BATCH + 1, BATCH)]
+        for side in (canary, baseline)
+    ]
+    return larger(*medians) if min(map(len, medians)) >= MIN_BATCHES else 1.0
 
 
 def throughput(baseline: Sequence[Sample], canary: Sequence[Sample]) -> Finding:

@@ -99,6 +99,13 @@ def test_a_change_that_could_be_chance_is_inconclusive() -> None:
     assert "chance" in median.reason
 
 
+def test_a_slow_stretch_of_seconds_is_no_trigger_and_one_that_stays_is() -> None:
+    """700 reads, 30 % slower, were seen within 7 s of two equal stacks on one busy machine."""
+    baseline = spread(1, 3000)
+    verdicts = [triggers.latency("read", baseline, spread(1.3, count))[0].verdict for count in (700, 3000)]
+    assert verdicts == [Verdict.INCONCLUSIVE, Verdict.FAIL]
+
+
 @pytest.mark.parametrize(("keep", "verdict"), [(8.01, "pass"), (8.0, "pass"), (7.99, "fail")])
 def test_throughput_fires_above_20_percent_only(keep: float, verdict: str) -> None:
     """10 operations a second against `keep` of them: 19.9, 20.0 and 20.1 % less."""
