@@ -1,4 +1,4 @@
-"""Measures on this machine, side by side in one run: python -m bench [deploy] [failover] [docker] [--runs N]."""
+"""Measures on this machine, side by side in one run: python -m bench [PART...] [--runs N]; parts: see --help."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench import docker_up, gateway
+from bench import docker_up, gateway, kubernetes_up
 from bench.deploy import deploy
 from bench.engine import Unavailable, engine
 from bench.failover import crash, fenced, measure, plain
@@ -15,7 +15,7 @@ from infra.targets.servers import find_servers
 from tests.deployment import deployed
 from tests.docker import images
 
-PARTS = ["deploy", "failover", "docker"]
+PARTS = ["deploy", "failover", "docker", "kubernetes"]
 
 
 def failover(runs: int) -> None:
@@ -43,13 +43,23 @@ def on_docker(image: str, runs: int) -> None:
         print(f"docker: not measured: {reason}")
 
 
+def on_kubernetes(image: str, runs: int) -> None:
+    """What `make up` costs on Kubernetes; a line with the reason where there is no cluster to ask."""
+    try:
+        kubernetes_up.compare(image, runs)
+    except Unavailable as reason:
+        print(f"kubernetes: not measured: {reason}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure (default: all)")
     parser.add_argument(
         "--runs", type=int, default=7, help="runs of each kind of failover (default 7); of the others half as many"
     )
-    parser.add_argument("--image", default=images.REDIS, help="docker: the nodes' image (default %(default)s)")
+    parser.add_argument(
+        "--image", default=images.REDIS, help="docker, kubernetes: the nodes' image (default %(default)s)"
+    )
     options = parser.parse_args()
     servers = find_servers()
     os.environ["REDIS_SERVER_BINARY"], os.environ["REDIS_CLI_BINARY"] = str(servers.server), str(servers.cli)
@@ -61,6 +71,8 @@ def main() -> None:
         failover(options.runs)
     if "docker" in parts:
         on_docker(options.image, max(3, options.runs // 2))
+    if "kubernetes" in parts:
+        on_kubernetes(options.image, max(3, options.runs // 2))
 
 
 if __name__ == "__main__":
