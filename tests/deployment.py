@@ -120,6 +120,13 @@ class Deployment(Nodes):
         """The server's pid."""
         return int((self.folder(name) / "run" / "server.pid").read_text())
 
+    def replace_cli(self, name: str, script: Path, text: str) -> None:
+        """From now on the node's scripts run `text`, written to `script`, instead of the server's CLI."""
+        script.write_text(f"#!/bin/sh\n{text}")
+        script.chmod(0o700)
+        env = self.folder(name) / "conf" / "node.env"
+        env.write_text(env.read_text() + f"CLI='{script}'\n")
+
     def log(self, name: str) -> str:
         return (self.folder(name) / "node.log").read_text(errors="replace")
 

@@ -8,7 +8,7 @@
 #
 # 1. wait until a majority of Sentinels agrees, no failover runs and every replica is in sync
 # 2. CLIENT PAUSE WRITE on the master, wait until the replicas have everything it has
-# 3. SENTINEL FAILOVER, wait until a replica says role:master
+# 3. SENTINEL FAILOVER, wait until a replica says role:master; when that Sentinel ends meanwhile, ask another
 # 4. make the old master its replica at once, lift the pause, close the clients' connections
 # 5. wait until every Sentinel names the new master and the old one is in sync
 # The pause ends by itself before down-after is over: held longer, Sentinels take the master for dead, and a script that
@@ -151,6 +151,20 @@ breathe() { # renews the pause, and lets through what it had blocked and is no w
     fi
 }
 
+lead_again() { # the Sentinel that promotes has ended, and its failover with it: another one begins anew
+    for sentinel in $SENTINELS; do
+        if [ "$sentinel" != "$leader" ] && [ "$(master_by "$sentinel")" = "$old" ]; then
+            log "$leader ended before it promoted anybody: $sentinel goes on"
+            if ask "$sentinel" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null; then leader=$sentinel && return; fi
+        fi
+    done
+}
+
+has_ended() { # it refuses connections. One that is slow to answer has not: two that promote may choose differently.
+    ask "$1" PING >/dev/null && return 1
+    [ $? != 124 ]
+}
+
 settled() { # every Sentinel that answers names the new master, a majority does, and the old one follows in sync
     for sentinel in $SENTINELS; do
         named=$(master_by "$sentinel")
@@ -196,11 +210,16 @@ ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || give_up "$leader re
 
 late=""
 asked=$(now_ms)
+heard=$asked
 # shellcheck disable=SC2086
 until new=$(promoted_among $target $replicas) && [ -n "$new" ]; do
     [ $(($(now_ms) - asked)) -le "$PROMOTE_MS" ] || give_up "$leader promoted nobody within $((PROMOTE_MS / 1000)) s"
     [ "$(left)" -gt 0 ] || late="yes"
     if [ "$(left)" -lt $((FENCE_MS / 2)) ]; then breathe; fi
+    if [ $(($(now_ms) - heard)) -gt 300 ]; then
+        if has_ended "$leader"; then lead_again; fi
+        heard=$(now_ms)
+    fi
 done
 printf 'REPLICAOF %s %s\nCLIENT UNPAUSE\nCLIENT KILL TYPE normal\n' "${new%:*}" "${new##*:}" | ask "$old" >/dev/null ||
     log "could not demote $old: the Sentinels will"

@@ -12,6 +12,7 @@ NODE_ENV=$1 # for on-event.sh, which the Sentinel starts
 export NODE_ENV
 
 START_TIMEOUT_S=${START_TIMEOUT_S:-600}
+SPIN_WINDOW_S=10
 UNSYNCED="$DATA_DIR/unsynced" # there: this replica was born empty and has never been in sync
 
 tell_pid() { # tell_pid supervisor|server PID: whole or not at all, for whoever looks at any moment
@@ -187,6 +188,32 @@ apply_sentinel_options() { # what was declared since its file was seeded, throug
     { sentinel_settings && sentinel_passwords; } | ask "$ME" | grep -v '^OK$' | while read -r line; do log "SENTINEL SET: $line"; done
 }
 
+# Linux 6.9 and later keep an ICMP error that came while a connection was made in its socket's queue, also when it was
+# made in the end: so answers a Service that has no pod for a moment. Sentinel never reads that queue, and turns its event
+# loop for ever (redis/redis#15107, redis/hiredis#1375). New connections have no such error.
+renew_links_that_spin() {
+    spent=0 second=0
+    while sleep 1 && kill -0 "$1" 2>/dev/null; do
+        second=$(((second + 1) % SPIN_WINDOW_S))
+        [ "$second" = 0 ] || continue
+        read -r _ _ _ _ _ _ _ _ _ _ _ _ _ user system _ <"/proc/$1/stat" || return 0
+        busy=$((user + system - spent)) # in hundredths of a second
+        spent=$((user + system))
+        [ "$busy" -ge $((SPIN_WINDOW_S * 25)) ] || continue
+        commands=$(commands_processed)
+        sleep 1
+        if [ $(($(commands_processed) - commands)) -lt 1000 ]; then
+            log "busy for ${busy}0 ms of the last $SPIN_WINDOW_S s, and not with commands: renewing this Sentinel's links"
+            sentinel_passwords | ask "$ME" >/dev/null || log "they were not renewed"
+        fi
+    done
+}
+
+commands_processed() {
+    count=$(ask "$ME" INFO stats | info_field total_commands_processed)
+    echo "${count:-0}"
+}
+
 if [ "$NODE_KIND" = sentinel ]; then
     configure_sentinel
     "$SERVER" "$config" --sentinel &
@@ -200,6 +227,8 @@ stopping=""
 trap 'stopping=yes; "$here/stop.sh" "$1"' TERM INT
 if [ "$NODE_KIND" = sentinel ]; then
     apply_sentinel_options "$server_pid" &
+    renew_links_that_spin "$server_pid" &
+    watcher=$!
 elif [ -e "$UNSYNCED" ] && [ "$decision" != master ]; then
     become_eligible_when_synced "$server_pid" &
 fi
@@ -210,6 +239,7 @@ while kill -0 "$server_pid" 2>/dev/null; do
     status=0
     wait "$server_pid" || status=$?
 done
+[ -z "${watcher:-}" ] || kill "$watcher" 2>/dev/null || true
 if [ -n "$stopping" ]; then exit 0; fi
 log "the server ended by itself, status $status"
 exit 1

@@ -68,7 +68,7 @@ def assert_cut(connection: redis.Redis, seconds: float) -> None:
 def restart(deployment: Nodes, *names: str) -> None:
     """Start killed nodes. More than once: one whose supervisor is about to end still counts as running."""
     for name in names:
-        await_that(lambda name=name: deployment.start(name) or deployment.ask(name, "PING"), 10, name)  # type: ignore[misc]
+        await_that(lambda name=name: deployment.start(name) or deployment.ask(name, "PING"), 30, name)  # type: ignore[misc]
 
 
 def plain_failover(deployment: Nodes) -> None:

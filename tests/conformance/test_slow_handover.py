@@ -23,12 +23,9 @@ def larger(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
 
 @pytest.mark.parametrize("each_ms", [40, 120, 250])
 def test_a_slow_handover_loses_nothing_or_says_so(larger: Deployment, tmp_path: Path, each_ms: int) -> None:
-    cli = tmp_path / "slow-cli"
-    cli.write_text(f'#!/bin/sh\n{shutil.which("sleep")} 0.{each_ms:03}\nexec {find_servers().cli} "$@"\n')
-    cli.chmod(0o700)
     new = larger.data[-1]
-    env = larger.folder(new) / "conf" / "node.env"
-    env.write_text(env.read_text() + f"CLI='{cli}'\n")
+    slow = f'{shutil.which("sleep")} 0.{each_ms:03}\nexec {find_servers().cli} "$@"\n'
+    larger.replace_cli(new, tmp_path / "slow-cli", slow)
     with Ledger(larger.contract) as ledger:
         ledger.wait_for_acks(200)
         code, output = larger.run(new, "handover.sh", "to-this-node")
