@@ -3,6 +3,7 @@ STACK ?= dev
 PYTHON ?= python3
 ARGS ?=
 CONFIRM ?=
+CLIENTS_OF ?=
 PERCENT ?=
 RELEASE ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
@@ -43,8 +44,8 @@ preview: bootstrap ## Show what `up` would do
 down: bootstrap ## Delete the deployment with its data (other stacks than dev: CONFIRM=<stack>)
 	@$(TOOL) down --stack $(STACK) --confirm "$(CONFIRM)"
 
-secrets: bootstrap ## Generate the passwords that the stack lacks, encrypted
-	@$(TOOL) secrets --stack $(STACK)
+secrets: bootstrap ## Generate the passwords that the stack lacks, encrypted; a canary's: CLIENTS_OF=prod
+	@$(TOOL) secrets --stack $(STACK) --clients-of "$(CLIENTS_OF)"
 
 images: bootstrap ## Build the images of gateway and firewall; prints their settings
 	@$(PY) -m tools.images
@@ -64,7 +65,7 @@ bench: bootstrap ## Measure: time to deploy, to fail over, and more
 test: bootstrap ## Run every test but the long ones
 	@$(PY) -m pytest -m "not long" $(ARGS)
 
-test-long: bootstrap ## Run the long tests: Kubernetes, and the longer half of Docker's
+test-long: bootstrap ## Run the long tests: most of those on Kubernetes
 	@$(PY) -m pytest -m long $(ARGS)
 
 check: bootstrap ## Formatting, lint, types, shell scripts, and that pure modules are pure
@@ -80,7 +81,7 @@ rollout: bootstrap ## The phased rollout: ARGS=plan, start, advance, status, ...
 share: bootstrap ## Send PERCENT of the clients of STACK's gateway to its canary, declared and at run time
 	@$(PY) -m tools.share --stack $(STACK) --percent "$(PERCENT)"
 
-rehearsal: bootstrap ## A whole rollout in minutes on stacks of its own, rollbacks included: ARGS=docker or process
+rehearsal: bootstrap ## A whole rollout in minutes on stacks of its own, rollbacks included: ARGS=kubernetes, docker or process
 	@$(PY) -m rehearsal $(ARGS)
 
 faults: bootstrap ## Kill and freeze nodes of a staging stack under load, heal it, judge: ARGS='--out FILE'

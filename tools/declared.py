@@ -14,6 +14,11 @@ def setting(stack: Stack, key: str, default: str = "") -> str:
     return str((read_config(stack.config).get("config") or {}).get(f"{PROJECT}:{key}", default))
 
 
+def namespace_of(stack: Stack) -> str:
+    """Where the stack is on Kubernetes."""
+    return setting(stack, "namespace", f"redis-{stack.name}")
+
+
 def declare(stack: Stack, key: str, value: str) -> None:
     """Set one plain setting. Raises ToolError for dev, whose file nobody but its user writes."""
     if stack.is_dev:

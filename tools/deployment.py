@@ -15,7 +15,7 @@ from tools import checkpoint
 from tools.engine import find_engine
 from tools.errors import ToolError
 from tools.locks import clear_dead_locks
-from tools.passwords import NEXT_KEYS, PASSWORD_KEYS, PREVIOUS_KEYS, generate, missing_passwords
+from tools.passwords import NEXT_KEYS, PASSWORD_KEYS, PREVIOUS_KEYS, SHARED_KEY, generate, missing_passwords
 from tools.paths import ROOT
 from tools.private_files import private_folder
 from tools.pulumi_cli import call
@@ -92,6 +92,21 @@ class Deployment:
             keys = missing_passwords(read_config(self.stack.config))
             generate(keys, self._store)
             print(f"set: {', '.join(keys)}" if keys else "every password is set already")
+
+    def accept_clients_of(self, production: Deployment) -> None:
+        """A canary's: let production's `app` user in, by the password in production's stack outputs.
+
+        Raises ToolError when production is not up.
+        """
+        password = production.output("contract")["REDIS_PASSWORD"]
+        with self._held("secrets"):
+            known = json.loads(call(["config", "--json", "--show-secrets"], self.environment))
+            names = f"stack '{self.stack.name}' accepts the app user of stack '{production.stack.name}'"
+            if known.get(SHARED_KEY, {}).get("value") == password:
+                print(f"{names} already")
+                return
+            self._store(SHARED_KEY, password)
+            print(f"{names} from the next `make up STACK={self.stack.name}` on")
 
     def rotate(self) -> int:
         """Replace every password while clients go on: let the next one in everywhere, then use it. Twice `up`.

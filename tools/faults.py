@@ -42,8 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigurationError, ToolError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for each in faults.left_out:
-        print(f"left out   {each}")
     if options.out:
         options.out.write_text(faults.model_dump_json(indent=2) + "\n")
     return 0 if faults.verdict is Verdict.PASS else 1

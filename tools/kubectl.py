@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from tools.declared import setting
+from tools.declared import namespace_of, setting
 from tools.errors import ToolError
 from tools.stacks import Stack
 
@@ -14,7 +14,7 @@ SECONDS = 60
 
 def command(stack: Stack, namespace: str = "", context: str = "") -> list[str]:
     """The command's beginning. `namespace`: the stack's own unless given; `context`: the stack's unless given."""
-    words = ["kubectl", "--namespace", namespace or setting(stack, "namespace", f"redis-{stack.name}")]
+    words = ["kubectl", "--namespace", namespace or namespace_of(stack)]
     if context := context or setting(stack, "kubeContext"):
         words += ["--context", context]
     if kubeconfig := setting(stack, "kubeconfig"):
@@ -22,10 +22,10 @@ def command(stack: Stack, namespace: str = "", context: str = "") -> list[str]:
     return words
 
 
-def run(words: list[str], seconds: float = SECONDS) -> str:
-    """What it printed. Raises ToolError."""
+def run(words: list[str], seconds: float = SECONDS, said: str = "") -> str:
+    """What it printed. `said`: its standard input. Raises ToolError."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False, input=said)
     except FileNotFoundError:
         raise ToolError("kubectl is not on PATH\n  fix: install it") from None
     except subprocess.TimeoutExpired:

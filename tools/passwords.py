@@ -10,11 +10,13 @@ from tools.stacks import PROJECT
 
 USERS = ("app", "replica", "sentinel", "monitor", "operator")
 PASSWORD_KEYS = tuple(f"{PROJECT}:{user}Password" for user in USERS)
-# What else a stack's configuration may hold that the committed file must not: set by hand, never generated.
 # Only during a rotation.
 NEXT_KEYS = tuple(f"{key}Next" for key in PASSWORD_KEYS)
 PREVIOUS_KEYS = tuple(f"{key}Previous" for key in PASSWORD_KEYS)
-SECRET_KEYS = (*PASSWORD_KEYS, *NEXT_KEYS, *PREVIOUS_KEYS, f"{PROJECT}:caKey")
+# On a canary: production's.
+SHARED_KEY = f"{PROJECT}:appPasswordShared"
+# With what is set by hand, never generated.
+SECRET_KEYS = (*PASSWORD_KEYS, *NEXT_KEYS, *PREVIOUS_KEYS, SHARED_KEY, f"{PROJECT}:caKey")
 # 24 random bytes are 32 characters of A-Z a-z 0-9 _ -: safe unquoted in every file that carries them.
 RANDOM_BYTES = 24
 

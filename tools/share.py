@@ -6,12 +6,11 @@ import argparse
 import sys
 import time
 
-from tools import kubectl
-from tools.declared import declare, setting
+from tools.declared import declare, namespace_of, setting
 from tools.errors import ToolError
 from tools.stacks import Stack, choose
 
-# Where a gateway's run folder is in its pod (infra/targets/pods.py) and the file that infra/node/canary.lua looks at.
+# Where a gateway's run folder is in its container, and the file that infra/node/canary.lua looks at.
 OVERRIDE = "/node/run/canary.share"
 
 
@@ -38,7 +37,7 @@ def set_share(stack: Stack, percent: int) -> int:
         )
     declare(stack, "canaryShare", str(percent))
     if target == "kubernetes":
-        _override(stack, percent)
+        _override_pods(stack, percent)
         return 0
     # No `up` here: the tree may be of a release that this stack must not have yet.
     _override_container(stack, percent)
@@ -60,19 +59,22 @@ def _override_container(stack: Stack, percent: int) -> None:
     print(f"the gateway of stack '{stack.name}' was told {percent} % after {time.monotonic() - started:.1f} s")
 
 
-def _override(stack: Stack, percent: int) -> None:
-    """Into every gateway's pod. The next `up` declares the same, which then counts."""
-    ours = kubectl.command(stack)
-    found = kubectl.run([*ours, "get", "pods", "-l", _label(stack), "-o", "name"])
-    pods = found.split()
-    if not pods:
-        raise ToolError(f"stack '{stack.name}' has no gateway's pod\n  fix: make up STACK={stack.name}")
-    for pod in pods:
-        kubectl.run([*ours, "exec", pod, "-c", "gateway", "--", "sh", "-c", f"echo {percent} > {OVERRIDE}"])
+def _override_pods(stack: Stack, percent: int) -> None:
+    """Into the object that gateways start with, and into every one that runs. Raises ToolError."""
+    from infra.targets import cluster, gateway_share
 
-
-def _label(stack: Stack) -> str:
-    return f"app.kubernetes.io/instance={stack.name},app.kubernetes.io/component=gateway"
+    started = time.monotonic()
+    namespace = namespace_of(stack)
+    try:
+        with cluster.connected(setting(stack, "kubeconfig"), setting(stack, "kubeContext")) as api:
+            gateway_share.publish(api, namespace, stack.name, percent)
+            told = gateway_share.tell(api, namespace, stack.name, percent)
+    except cluster.ClusterError as error:
+        raise ToolError(f"the gateways of stack '{stack.name}': {error}\n  fix: run the command again") from None
+    if not told:
+        raise ToolError(f"stack '{stack.name}' has no gateway that runs\n  fix: make up STACK={stack.name}")
+    took = time.monotonic() - started
+    print(f"{len(told)} gateways of stack '{stack.name}' were told {percent} % after {took:.1f} s")
 
 
 def _percent(text: str) -> int:

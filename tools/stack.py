@@ -37,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--out", type=Path, required=True, help="file to write, mode 0600")
         if name == "rotate":
             command.add_argument("--finish", action="store_true", help="let the previous passwords in no longer")
+        if name == "secrets":
+            command.add_argument("--clients-of", default="", help="a canary's: let this stack's app user in, too")
         if name == "down":
             command.add_argument("--confirm", default="", help="the stack's name; needed for every stack but dev")
         if name in ("pulumi", "run"):
@@ -74,8 +76,11 @@ def _operator_env(stack: Stack, options: argparse.Namespace) -> None:
     replace(options.out.absolute(), render_env(Deployment(stack).output("operatorContract")))
 
 
-def _secrets(stack: Stack, _options: argparse.Namespace) -> None:
-    Deployment(stack).set_secrets()
+def _secrets(stack: Stack, options: argparse.Namespace) -> None:
+    deployment = Deployment(stack)
+    deployment.set_secrets()
+    if options.clients_of:
+        deployment.accept_clients_of(Deployment(choose(options.clients_of)))
 
 
 def _rotate(stack: Stack, options: argparse.Namespace) -> int:

@@ -66,15 +66,15 @@ def kinds(kubeconfig: str, context: str, group_version: str) -> frozenset[str]:
     return frozenset(str(each.kind) for each in found.resources)
 
 
-def execute(api: Any, namespace: str, pod: str, command: list[str]) -> tuple[int, str]:
-    """Run a command in the pod's container `server`: its exit code and what it printed. 255: it could not be run."""
+def execute(api: Any, namespace: str, pod: str, command: list[str], container: str = "server") -> tuple[int, str]:
+    """Run a command in a container of the pod: its exit code and what it printed. 255: it could not be run."""
     core = client.CoreV1Api(api)
     try:
         running = stream(
             core.connect_get_namespaced_pod_exec,
             pod,
             namespace,
-            container="server",
+            container=container,
             command=command,
             stdout=True,
             stderr=True,

@@ -12,9 +12,7 @@ Docker service. And addresses can be forged by a container on the stack's networ
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from docker.errors import DockerException, ImageNotFound
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from infra.targets import docker_control, nftables
+from infra.targets.docker_archive import archive
 
 GUARD = Path(__file__).with_name("firewall_guard.sh")
 TIMEOUT_S = 30
@@ -143,7 +142,7 @@ def _run(props: dict[str, Any], network: str, script: str, command: str) -> str:
                 **RIGHTS,
             )
             try:
-                container.put_archive("/", _archive({"rules.nft": script}))
+                container.put_archive("/", archive({"rules.nft": script}))
                 container.start()
                 code = container.wait(timeout=TIMEOUT_S)["StatusCode"]
                 output: str = container.logs(stdout=True, stderr=False).decode()
@@ -158,13 +157,3 @@ def _run(props: dict[str, Any], network: str, script: str, command: str) -> str:
     if code:
         raise FirewallError(f"nft refused table {props['table']}:\n{complaint.strip()}")
     return output
-
-
-def _archive(files: dict[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o400
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    return buffer.getvalue()

@@ -22,7 +22,7 @@ from infra.problems import ConfigurationError, Problem
 from infra.settings import Settings
 from infra.targets import cluster, monitors, pods
 from infra.targets.base import Deployment, gateway_program, gateway_programs, node_scripts
-from infra.targets.kubernetes_provider import ConvergenceProvider, StandaloneProvider
+from infra.targets.kubernetes_provider import ConvergenceProvider, ModeProvider, ShareProvider
 from infra.targets.network_policies import policies
 from infra.targets.pods import CONF, DATA, RUN, Files, Labels
 from infra.tls import CA_FILE
@@ -50,7 +50,12 @@ class _Convergence(Resource, module="kubernetes", name="Convergence"):
 
 class _Mode(Resource, module="kubernetes", name="Mode"):
     def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
-        super().__init__(StandaloneProvider(), name, props, opts)
+        super().__init__(ModeProvider(), name, props, opts)
+
+
+class _Share(Resource, module="kubernetes", name="Share"):
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(ShareProvider(), name, props, opts)
 
 
 class KubernetesTarget:
@@ -108,9 +113,9 @@ class KubernetesTarget:
 
     def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:  # noqa: ARG002  # `prepare` had it
         stack = self._stack
+        stack.keep_mode()
         stack.policies()
-        mode = stack.mode()
-        data = stack.nodes(Kind.DATA, self._node_files(deployment, Kind.DATA), after=[mode])
+        data = stack.nodes(Kind.DATA, self._node_files(deployment, Kind.DATA))
         previous: list[pulumi.Resource] = [data]
         if deployment.topology.sentinels:
             previous = [stack.nodes(Kind.SENTINEL, self._node_files(deployment, Kind.SENTINEL), after=previous)]
@@ -145,7 +150,8 @@ class KubernetesTarget:
         topology, settings = deployment.topology, self._settings
         place = gateway.Place(ANYWHERE, f"{CONF}/{gateway_program().name}", CONF, RUN, f"{CONF}/{CA_FILE}")
         rendered = gateway.render(topology, settings, settings.credentials["monitor"].get_secret_value(), place)
-        plain = rendered.plain | gateway_programs()
+        # The share is an object of its own: with it in this one, another share would be other pods.
+        plain = {key: text for key, text in rendered.plain.items() if key != gateway.SHARE_FILE} | gateway_programs()
         secret = pulumi.Output.secret(rendered.secret)
         keys = list(rendered.secret)
         if settings.tls:
@@ -283,10 +289,10 @@ class _Stack:
             )
             self.services.append(made)
 
-    def mode(self) -> pulumi.Resource:
-        """Where a change to standalone hands over first."""
-        props = self._way() | {"pod": self.topology.first_master.name, "mode": self.topology.mode}
-        return _Mode("mode", props, self.dynamic)
+    def keep_mode(self) -> None:
+        """Refuses another mode than before, and leaves everything that is declared after it as it is."""
+        props = self._way() | {"mode": self.topology.mode}
+        self.inside = _after(self.inside, [_Mode("mode", props, self.dynamic)])
 
     def _way(self) -> dict[str, Any]:
         settings = self.settings
@@ -296,7 +302,7 @@ class _Stack:
             "namespace": settings.namespace,
         }
 
-    def nodes(self, kind: Kind, files: _NodeFiles, after: Sequence[pulumi.Resource]) -> Any:
+    def nodes(self, kind: Kind, files: _NodeFiles, after: Sequence[pulumi.Resource] = ()) -> Any:
         """The StatefulSet of one kind, with its volumes and its disruption budget."""
         name, settings = str(kind), self.settings
         plain = self._immutable(f"{name}-conf", name, files.plain)
@@ -349,11 +355,16 @@ class _Stack:
         secret = self._immutable_secret("gateway-secret", "gateway", files.secret)
         mounted = Files(plain.metadata.name, secret.metadata.name, files.plain_keys, files.secret_keys)
         self._budget("gateway")
+        needed = [self.account, plain, secret, *self.services, *after]
+        if self.settings.canary:
+            share = {"stack": self.topology.stack, "percent": self.settings.canary_share}
+            # It lives in the namespace, and `down` ends it before.
+            needed.append(_Share("share", self._way() | share, _after(self.dynamic, [self.namespace])))
         apps.Deployment(
             "gateway",
             metadata=self._metadata("gateway", "gateway"),
             spec=pods.gateway_deployment(self.settings, self.labels, mounted),
-            opts=_after(self.inside, [self.account, plain, secret, *self.services, *after]),
+            opts=_after(self.inside, needed),
         )
 
     def monitors(self, served: Collection[str]) -> None:

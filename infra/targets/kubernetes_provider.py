@@ -6,7 +6,7 @@ from typing import Any
 
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
-from infra.targets import cluster
+from infra.targets import cluster, gateway_share
 from infra.targets.changes import changed_keys
 from infra.targets.pods import BIN, NODE_ENV
 
@@ -50,10 +50,10 @@ class ConvergenceProvider(ResourceProvider):
                 cluster.await_success(api, props["namespace"], pod, _script("probe.sh", "agreed"), timeout_s)
 
 
-class StandaloneProvider(ResourceProvider):
-    """Before a deployment becomes standalone, the node that stays must be the master.
+class ModeProvider(ResourceProvider):
+    """A running deployment keeps its mode: nodes that wait for Sentinels which come after them would wait for ever.
 
-    Inputs: kubeconfig, context, namespace, pod, mode. A first `up` has nothing to hand over.
+    Inputs: kubeconfig, context, mode.
     """
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -63,10 +63,48 @@ class StandaloneProvider(ResourceProvider):
         return DiffResult(changes=bool(changed_keys(olds, news, _WAY)))
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        if olds["mode"] == "sentinel" and news["mode"] == "standalone":
-            with _connected(news) as api:
-                _run(api, news, news["pod"], "handover.sh", "to-this-node")
+        if olds["mode"] != news["mode"]:
+            raise cluster.ClusterError(
+                f"mode: found {news['mode']}, expected {olds['mode']}: on Kubernetes a running stack keeps its mode; "
+                f"no node was changed\n  fix: pulumi config set redis-sentinel:mode {olds['mode']}; applications do "
+                "without Sentinels by `contractMode: standalone`, which leads them to the gateway"
+            )
         return UpdateResult(outs=news)
+
+
+class ShareProvider(ResourceProvider):
+    """The declared share of a canary, which gateways take over without a restart.
+
+    Inputs: kubeconfig, context, namespace, stack, percent.
+    """
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        self._set(props)
+        return CreateResult(id_="share", outs=props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        # What it says is `make share`'s matter too, and no drift.
+        with _connected(props) as api:
+            there = gateway_share.exists(api, props["namespace"])
+        return ReadResult(id_=id_ if there else "", outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=bool(changed_keys(olds, news, _WAY)))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        self._set(news)
+        return UpdateResult(outs=news)
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        with _connected(props) as api:
+            gateway_share.remove(api, props["namespace"])
+
+    def _set(self, props: dict[str, Any]) -> None:
+        # Numbers come back from the engine as floats.
+        percent = int(props["percent"])
+        with _connected(props) as api:
+            gateway_share.publish(api, props["namespace"], props["stack"], percent)
+            gateway_share.tell(api, props["namespace"], props["stack"], percent)
 
 
 # How the cluster is reached is no property of what runs there.

@@ -36,6 +36,8 @@ EXPORTER_MIB = 64
 HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 # Ports' names, by which Prometheus is told what to scrape.
 METRICS, STATISTICS = "metrics", "statistics"
+# Not immutable, and of one name: another share of the canary is no other pod.
+SHARE_MAP = "gateway-share"
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 
 
@@ -52,6 +54,10 @@ class Labels:
     def of(self, component: str) -> dict[str, str]:
         """What is selected by: never changes."""
         return self.stack_wide() | {COMPONENT: component}
+
+    def selector(self, component: str) -> str:
+        """The same, as the API and kubectl want it."""
+        return ",".join(f"{key}={value}" for key, value in self.of(component).items())
 
     def all(self, component: str) -> dict[str, str]:
         names = {"app.kubernetes.io/name": "redis-sentinel", "app.kubernetes.io/managed-by": "pulumi"}
@@ -148,7 +154,7 @@ def gateway_deployment(settings: Settings, labels: Labels, files: Files) -> Mani
                 "topologySpreadConstraints": [_evenly(key, labels.of("gateway"), hard=False) for key in (HOST, ZONE)],
                 "terminationGracePeriodSeconds": 10,
                 "containers": [container],
-                "volumes": [_projected("conf", files, folders=False), _memory("run"), _memory("tmp")],
+                "volumes": [_gateway_files(settings, files), _memory("run"), _memory("tmp")],
             },
         },
     }
@@ -223,7 +229,8 @@ _BARE = {
 def _server(kind: Kind, settings: Settings) -> Manifest:
     data = kind is Kind.DATA
     memory = 2 * bytes_of(settings.maxmemory) // MIB + SPARE_MIB if data else SENTINEL_MIB
-    script = ["/bin/sh", f"{BIN}/handover.sh", NODE_ENV]
+    # What a preStop prints, nobody gets to see: it goes into the container's log.
+    script = ["/bin/sh", "-c", f"exec {BIN}/handover.sh {NODE_ENV} >/proc/1/fd/1 2>&1"]
     return {
         "name": "server",
         "image": settings.image,
@@ -323,6 +330,14 @@ def _projected(name: str, files: Files, *, folders: bool) -> Manifest:
         {"secret": {"name": files.secret, "items": items(files.secret_keys)}},
     ]
     return {"name": name, "projected": {"defaultMode": 0o440, "sources": sources}}
+
+
+def _gateway_files(settings: Settings, files: Files) -> Manifest:
+    volume = _projected("conf", files, folders=False)
+    if settings.canary:
+        item = {"key": gateway.SHARE_FILE, "path": gateway.SHARE_FILE}
+        volume["projected"]["sources"].append({"configMap": {"name": SHARE_MAP, "items": [item]}})
+    return volume
 
 
 def _memory(name: str) -> Manifest:

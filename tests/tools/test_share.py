@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,17 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What was declared and run, in order."""
     log: list[object] = []
 
-    def run(command: list[str]) -> str:
-        log.append(command)
-        return "pod/a\npod/b\n" if "get" in command else ""
+    def publish(_api: object, namespace: str, _stack: str, percent: int) -> None:
+        log.append(f"published {percent} in {namespace}")
+
+    def tell(_api: object, namespace: str, _stack: str, percent: int) -> list[str]:
+        log.append(f"told {percent} in {namespace}")
+        return [] if namespace == "empty" else ["gateway-a", "gateway-b"]
 
     monkeypatch.setattr(share, "declare", lambda _stack, key, value: log.append((key, value)))
-    monkeypatch.setattr("tools.kubectl.run", run)
+    monkeypatch.setattr("infra.targets.gateway_share.publish", publish)
+    monkeypatch.setattr("infra.targets.gateway_share.tell", tell)
+    monkeypatch.setattr("infra.targets.cluster.connected", lambda *_way: nullcontext())
     monkeypatch.setattr(share, "_override_container", lambda _stack, percent: log.append(f"told {percent}"))
     return log
 
@@ -40,12 +46,17 @@ def test_docker_declares_and_applies(tmp_path: Path, done: list[object]) -> None
     assert done == [("canaryShare", "10"), "told 10"], "and no `up`: it would deploy whatever is checked out"
 
 
-def test_kubernetes_declares_and_writes_into_every_gateway(tmp_path: Path, done: list[object]) -> None:
+def test_kubernetes_declares_and_writes_for_gateways_that_start_and_those_that_run(
+    tmp_path: Path, done: list[object]
+) -> None:
     assert share.set_share(stack(tmp_path, target="kubernetes", namespace="ours", **CACHE), 5) == 0
-    assert done[0] == ("canaryShare", "5")
-    writes = [command for command in done[2:] if isinstance(command, list)]
-    assert [command[command.index("exec") + 1] for command in writes] == ["pod/a", "pod/b"]
-    assert all(command[-1] == "echo 5 > /node/run/canary.share" and "ours" in command for command in writes)
+    assert done == [("canaryShare", "5"), "published 5 in ours", "told 5 in ours"]
+
+
+def test_without_a_gateway_that_runs_nothing_is_promised(tmp_path: Path, done: list[object]) -> None:
+    with pytest.raises(ToolError, match="no gateway that runs"):
+        share.set_share(stack(tmp_path, target="kubernetes", namespace="empty", **CACHE), 5)
+    assert done[:2] == [("canaryShare", "5"), "published 5 in empty"], "the next one starts with it"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,20 @@ def gateway_pod() -> dict[str, Any]:
     return spec
 
 
+def test_another_share_of_the_canary_is_no_other_pod() -> None:
+    """It is an object of its own, of one name, which pods look at while they run."""
+
+    def spec(percent: str) -> dict[str, Any]:
+        of = settings(canary="10.0.0.5:6379", workload="cache", canaryShare=percent)
+        return pods.gateway_deployment(of, Labels("dev"), FILES)
+
+    assert spec("5") == spec("10")
+    (conf,) = [each for each in spec("5")["template"]["spec"]["volumes"] if each["name"] == "conf"]
+    share = {"name": "gateway-share", "items": [{"key": "canary.share", "path": "canary.share"}]}
+    assert {"configMap": share} in conf["projected"]["sources"]
+    assert "gateway-share" not in str(gateway_pod()), "without a canary there is no such object"
+
+
 @pytest.mark.parametrize("spec", [pod(Kind.DATA, exporterImage=IMAGE), pod(Kind.SENTINEL), gateway_pod()])
 def test_a_container_may_do_nothing_that_it_does_not_need(spec: dict[str, Any]) -> None:
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -69,7 +83,9 @@ def test_what_may_end_a_container_takes_loading_for_life() -> None:
 
 def test_the_master_hands_over_before_the_stop_and_has_the_time() -> None:
     spec = pod(Kind.DATA)
-    assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1].endswith("handover.sh")
+    assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1].startswith(
+        "exec /node/bin/handover.sh "
+    )
     assert spec["terminationGracePeriodSeconds"] >= 20 + 20 + 15
 
 
