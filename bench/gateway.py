@@ -9,15 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.engine import stack
 from infra.contract import Endpoint, OperatorContract
+from infra.targets.docker_archive import archive
 from tests.docker.stack import DockerStack
 from tests.engine.stack import master_of
 
@@ -89,22 +88,13 @@ def _cases(client: Any, deployed: DockerStack) -> Iterator[list[Case]]:
     )
     try:
         if contract.tls_ca_file:
-            container.put_archive("/", _as_archive(CA, contract.tls_ca_file))
+            container.put_archive("/", archive({CA: contract.tls_ca_file.read_text()}, 0o444))
         yield [
             Case(f"direct {kind}", container, master, contract),
             Case(f"gateway {kind}", container, contract.standalone, contract),
         ]
     finally:
         container.remove(force=True)
-
-
-def _as_archive(name: str, file: Path) -> bytes:
-    data, buffer = file.read_bytes(), io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo(name.lstrip("/"))
-        entry.size, entry.mode = len(data), 0o444
-        archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def _measured(case: Case, connections: int, requests: int) -> dict[str, Sample]:

@@ -6,17 +6,22 @@ A target more is a session's fixture that yields its `Nodes`, and one more of th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conformance.targets import DOCKER, KUBERNETES
 from tests.docker.conftest import engine as engine
 from tests.docker.conftest import helper_images as helper_images
 from tests.docker.conftest import plugin as plugin
+from tests.kubernetes.conftest import cluster as cluster
+from tests.kubernetes.conftest import cluster_images as cluster_images
 from tests.nodes import Nodes
 
 if TYPE_CHECKING:
     from tests.docker.nodes import DockerNodes
+    from tests.kubernetes.nodes import KubernetesNodes
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +49,27 @@ def docker_nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         stack.remove_everything()
 
 
+@pytest.fixture(scope="session")
+def kubernetes_nodes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubernetesNodes]:
+    """A stack of `make up` on the cluster, with TLS if this machine's CLI can: handovers are asked for by it."""
+    images: dict[str, str] = request.getfixturevalue("cluster_images")
+    request.getfixturevalue("binaries")
+
+    from tests.kubernetes.nodes import KubernetesNodes
+    from tests.kubernetes.stack import brought_up
+
+    with brought_up(tmp_path_factory.mktemp("kubernetes"), images) as stack, closing(KubernetesNodes(stack)) as nodes:
+        yield nodes
+
+
 @pytest.fixture(
     scope="session",
     params=[
         pytest.param("process_nodes", id="process", marks=pytest.mark.deployment),
-        pytest.param("docker_nodes", id="docker", marks=[pytest.mark.docker, pytest.mark.timeout(600)]),
+        DOCKER,
+        KUBERNETES,
     ],
 )
 def nodes(request: pytest.FixtureRequest) -> Nodes:

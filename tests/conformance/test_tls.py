@@ -25,6 +25,7 @@ from infra.targets import process_control
 from infra.targets.servers import NoServerFound, Servers, find_servers
 from infra.tls import CERTIFICATE_FILE, KEY_FILE
 from infra.topology import Node
+from tests.conformance.targets import DOCKER, KUBERNETES
 from tests.deployment import Deployment, deployed
 from tests.nodes import Nodes
 from tests.smoke.runner import Runner
@@ -69,7 +70,8 @@ def secured(running: Deployment) -> Deployment:
 @pytest.fixture(
     params=[
         pytest.param("running", id="process", marks=pytest.mark.deployment),
-        pytest.param("docker_nodes", id="docker", marks=[pytest.mark.docker, pytest.mark.timeout(600)]),
+        DOCKER,
+        KUBERNETES,
     ]
 )
 def encrypted(request: pytest.FixtureRequest) -> Nodes:

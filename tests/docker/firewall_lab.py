@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
+import random
+import secrets
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -18,6 +18,7 @@ from docker.errors import NotFound
 
 from infra.contract import Endpoint
 from infra.firewall import Firewall, Gateway, plan
+from infra.targets.docker_archive import archive
 from infra.topology import Kind
 from infra.topology import plan as plan_topology
 from tests.deployment import await_that
@@ -29,9 +30,10 @@ from tests.unit.samples import declared
 ROOT = Path(__file__).resolve().parents[2]
 NFT_IMAGE = "redis-sentinel-firewall:test"
 BUSYBOX_IMAGE = os.environ.get("REDIS_TEST_IMAGE", "local/redis:7.0.15")
-STACK = "firewall-test"
+# Each run has names and networks of its own, so that runs can overlap and none meets what a killed one left.
+STACK = f"firewall-{secrets.token_hex(3)}"
 # The stack's network, another one on the same host, and a network cable to a machine elsewhere.
-OURS, OTHERS, ELSEWHERE = "10.231.0", "10.231.1", "10.231.2"
+OURS, OTHERS, ELSEWHERE = (f"10.{200 + secrets.randbelow(10)}.{third}" for third in random.sample(range(256), 3))
 HOST_PORT = 16379
 UNUSED_PORT = 7000
 """A port that something listens on, on every node, and that no rule names."""
@@ -163,7 +165,8 @@ def _container(client: Any, network: str, address: str, ports: list[int]) -> Ite
 
 
 def namespace(address: str) -> str:
-    return f"fwt-{address.rpartition('.')[2]}"
+    """Of the machine elsewhere that has this address; short enough to be a link's name."""
+    return f"fw{STACK[-6:]}-{address.rpartition('.')[2]}"
 
 
 def nft(client: Any, command: str) -> str:
@@ -190,19 +193,10 @@ def guarded(client: Any, arguments: dict[str, Any], name: str) -> Iterator[Any]:
         mem_limit=f"{arguments['memory']}m",
     )
     try:
-        container.put_archive("/", _archive({item["file"]: item["content"] for item in arguments["uploads"]}))
+        uploads = {item["file"]: item["content"] for item in arguments["uploads"]}
+        container.put_archive("/", archive(uploads, 0o644))
         container.start()
         yield container
     finally:
         with suppress(NotFound):
             container.remove(force=True, v=True)
-
-
-def _archive(files: dict[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name.lstrip("/"))
-            entry.size, entry.mode = len(text.encode()), 0o644
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    return buffer.getvalue()

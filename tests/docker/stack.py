@@ -95,6 +95,11 @@ class DockerStack(OwnStack):
         found = self.client.containers.list(all=True, filters={"label": f"redis-sentinel.stack={self.name}"})
         return {container.name: container.id for container in found}
 
+    def lost_elections(self, since: int) -> int:
+        """Rounds since a time (s since the epoch) in which no Sentinel got a majority to lead the failover."""
+        logs = [str(self.container(f"sentinel-{index}").logs(since=since)) for index in range(3)]
+        return max(log.count("-failover-abort-not-elected") for log in logs)
+
     def assert_unchanged(self) -> None:
         """One more `up` does nothing, and every container is the same one."""
         before = self.ids()

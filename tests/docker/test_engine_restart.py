@@ -27,7 +27,7 @@ from tests.docker.own_engine import OwnEngine
 from tests.docker.stack import DockerStack
 from tests.engine.stack import findings_of, master_of
 
-pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from tests.docker.firewall_lab import (
     NFT_IMAGE,
     OTHER_CLIENT,
     OTHERS,
+    OURS,
     OUTSIDER,
     REMOTE_CLIENT,
     REMOTE_STRANGER,
@@ -46,7 +47,8 @@ pytestmark = pytest.mark.docker
 TABLE = nftables.table_name(STACK)
 PUBLISHED = [nftables.Published(Group.GATEWAY, 6379, HOST_PORT, f"{OTHERS}.1")]
 PUBLISHED_PORT: Address = (f"{OTHERS}.1", HOST_PORT)
-FOREIGN = "table inet firewall_test_foreign"
+FOREIGN_TABLE = f"foreign_{STACK[-6:]}"
+FOREIGN = f"table inet {FOREIGN_TABLE}"
 
 DATA_PORTS = {(node, 6379) for node in DATA}
 SENTINEL_PORTS = {(node, 26379) for node in SENTINELS}
@@ -215,13 +217,13 @@ def await_loaded(props: dict[str, Any]) -> None:
 
 
 def test_delete_leaves_nothing_behind_and_others_rules_alone(client: Any, props: dict[str, Any]) -> None:
-    rule = "add rule inet firewall_test_foreign c ip daddr 10.231.0.10 counter"
+    rule = f"add rule inet {FOREIGN_TABLE} c ip daddr {DATA[0]} counter"
     nft(client, f"nft '{FOREIGN} {{ chain c {{ }}; }}; {rule}'")
     try:
         # Others use the same engine, which adds and removes rules of its own at any time.
         before = await_that(lambda: steady_round_trip(client, props), 60, "a time in which nobody else changes rules")
         assert before is not None
-        assert "firewall_test_foreign" in before
+        assert FOREIGN_TABLE in before
         assert TABLE not in before
     finally:
         nft(client, f"nft delete {FOREIGN}")
@@ -247,7 +249,7 @@ def test_deleting_twice_is_no_error(props: dict[str, Any]) -> None:
 
 
 def test_the_preview_shows_the_rules_in_words(props: dict[str, Any]) -> None:
-    assert any("clients (10.231.0.192/26, " in line for line in props["rules"])
+    assert any(f"clients ({OURS}.192/26, " in line for line in props["rules"])
 
 
 def test_mistakes_are_said_with_their_remedy(props: dict[str, Any]) -> None:

@@ -23,10 +23,9 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 @pytest.mark.parametrize(
     ("server", "image", "tls"),
     [
-        pytest.param("redis 7.0.15", images.redis_image, "false", marks=pytest.mark.long),
-        pytest.param("redis 7.0.15", images.redis_image, "true", marks=pytest.mark.long),
-        pytest.param("valkey 8.1.", images.valkey_image, "false", marks=pytest.mark.long),
-        # What differs most from the other tests' stacks gates; the rest is for `make test-long`.
+        ("redis 7.0.15", images.redis_image, "false"),
+        ("redis 7.0.15", images.redis_image, "true"),
+        ("valkey 8.1.", images.valkey_image, "false"),
         ("valkey 8.1.", images.valkey_image_with_tls, "true"),
     ],
     ids=["redis", "redis-tls", "valkey", "valkey-tls"],

@@ -18,7 +18,7 @@ from tests.docker.elsewhere import machine
 from tests.docker.stack import DockerStack
 from tests.engine.stack import ROOT
 
-pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 # Long enough for a SYN that is dropped to be sent again.
 ASK = """

@@ -8,7 +8,7 @@ from client.crosscheck import observe
 from tests.docker.stack import DockerStack
 from tests.engine.stack import await_converged
 
-pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
 
 def test_each_node_recreated_three_times_leaves_no_ghost(stack: DockerStack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -104,6 +105,29 @@ def test_an_image_is_changed_one_node_at_a_time_as_previewed(stack: DockerStack,
     stack.make("up")
 
 
+def test_a_failed_update_stops_at_its_first_node_and_the_next_one_goes_on(stack: DockerStack) -> None:
+    contract, before, working = stack.contract(), stack.ids(), stack.settings["image"]
+    stack.set(image=stack.settings["gatewayImage"])  # which has no server
+    try:
+        with Ledger(contract) as ledger:
+            ledger.wait_for_acks(200)
+            output = stack.make("up", fails=True)
+            ledger.wait_for_acks(200)
+        after = stack.ids()
+    finally:  # whatever is found below, the tests that follow get a working stack
+        stack.set(image=working)
+        _, repaired = stack.up_under_load()
+    report = ledger.verify()
+    print(f"an image without a server: {report}")
+    assert report.lost == ()
+    assert "Traceback" not in output
+    touched = {name for name, old in before.items() if after.get(name) != old}
+    assert len(touched) == 1, touched
+    assert repaired.lost == ()
+    await_converged(contract)
+    stack.assert_unchanged()
+
+
 def test_passwords_are_rotated_without_an_error_and_the_old_ones_end(stack: DockerStack) -> None:
     old = stack.contract()
     _, report = stack.up_under_load("rotate")
@@ -130,6 +154,7 @@ def test_a_killed_and_a_removed_master_are_replaced_and_come_back(stack: DockerS
     for how in ("kill", "remove"):
         contract = stack.contract()
         master = master_of(contract)
+        since = int(time.time())
         with Ledger(contract, wait_replicas=1) as ledger:
             ledger.wait_for_acks(200)
             if how == "kill":
@@ -138,11 +163,14 @@ def test_a_killed_and_a_removed_master_are_replaced_and_come_back(stack: DockerS
                 stack.container(master).remove(force=True)
             ledger.wait_for_acks(200)
         report = ledger.verify()
-        print(f"docker {how} of the master: {report}")
+        retries = stack.lost_elections(since)
+        print(f"docker {how} of the master: {report}; elections without a winner: {retries}")
         assert report.lost_confirmed == ()
-        assert report.longest_gap_ms < 6000
+        # Sentinels that notice at the same moment may split their votes; they try again after 2 x failoverTimeoutMs.
+        assert report.longest_gap_ms < 6000 + retries * 2 * 10_000
+        assert retries <= 1
         stack.make("up")
-        assert findings_of(contract) == ()
+        await_converged(contract)
         assert master_of(contract) != master
         assert not any("+tilt" in stack.container(f"sentinel-{i}").logs().decode() for i in range(3))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import time
@@ -25,6 +24,7 @@ from infra.tls import CERTIFICATE_FILE, KEY_FILE
 from tests.deployment import await_that
 from tests.docker import images
 from tests.docker.stack import DockerStack
+from tests.engine.certificates import authority, let_certificates_age, nodes, served
 from tests.engine.stack import await_converged, findings_of, master_of
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
@@ -45,56 +45,9 @@ def secured(
         made.remove_everything()
 
 
-def nodes(stack: DockerStack) -> list[NodeAddress]:
-    contract = stack.contract()
-    sentinels = [NodeAddress(f"sentinel-{i}", endpoint) for i, endpoint in enumerate(contract.sentinels)]
-    return [*contract.nodes, *sentinels]
-
-
-def served(node: NodeAddress) -> str:
-    """The certificate that a node shows."""
-    return ssl.get_server_certificate((node.endpoint.host, node.endpoint.port), timeout=2).strip()
-
-
-def exported(stack: DockerStack) -> dict[str, Any]:
-    """Pulumi's state of the stack, in the clear."""
-    target = stack.home / "state.json"
-    stack.make("pulumi", f"ARGS=stack export --show-secrets --file {target}")
-    state: dict[str, Any] = json.loads(target.read_text())
-    target.unlink()
-    return state
-
-
-def resources(state: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [one for one in state["deployment"]["resources"] if one["type"].endswith(f":{kind}")]
-
-
-def authority(stack: DockerStack) -> KeyPair:
-    """The stack's own authority, its key included."""
-    outputs = resources(exported(stack), "Authority")[0]["outputs"]
-    return KeyPair(outputs["certificate"], json.loads(outputs["key"]["plaintext"]))
-
-
 def stranger() -> KeyPair:
     """Another stack's authority, of the same name."""
     return certificates.first_authority("test", None, certificates.utc_now()).signer
-
-
-def let_certificates_age(stack: DockerStack, days: int) -> None:
-    """In Pulumi's memory every certificate is `days` older. The nodes keep theirs: only what is due depends on it."""
-    state = exported(stack)
-    signer = resources(state, "Authority")[0]["outputs"]
-    aged = resources(state, "Certificate")
-    assert len(aged) == 6
-    for one in aged:
-        outputs = one["outputs"]
-        key = KeyPair(signer["certificate"], json.loads(signer["key"]["plaintext"]))
-        issued_at = certificates.utc_now() - timedelta(days=days)
-        outputs["certificate"] = certificates.issue(key, outputs["names"], int(outputs["days"]), issued_at).certificate
-    target = stack.home / "aged.json"
-    target.write_text(json.dumps(state))
-    stack.make("pulumi", f"ARGS=stack import --file {target}")
-    target.unlink()
 
 
 def test_certificates_are_renewed_when_due_without_losing_a_write(secured: DockerStack) -> None:

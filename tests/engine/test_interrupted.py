@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,23 @@ def pulumi_pid(stack: Stack) -> int:
     return next((pid for pid, line in stack.processes().items() if line.split("/")[-1].startswith("pulumi up")), 0)
 
 
+def kinds_of_processes(stack: Stack) -> Counter[str]:
+    def kind(line: str) -> str:
+        return next((each for each in ("bin/start.sh", "-server", "sleep 1") if each in line), line)
+
+    return Counter(kind(line) for line in stack.processes().values())
+
+
 def assert_only_nodes_run(stack: Stack) -> None:
-    """A supervisor and a server for each of the six nodes, and nothing else."""
-    await_that(lambda: len(stack.processes()) == 12, 10, f"12 processes, found {stack.processes()}")
+    """A supervisor and a server for each of the six nodes, each Sentinel's watch, and nothing else."""
+
+    def only_nodes() -> bool:
+        found = kinds_of_processes(stack)
+        found.pop("sleep 1", None)  # of a watch
+        assert found == {"bin/start.sh": 6 + 3, "-server": 6}
+        return True
+
+    await_that(only_nodes, 10, "six nodes and nothing else")
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.5, 4.5])
@@ -37,6 +52,18 @@ def test_a_killed_up_is_finished_by_the_next_one(new_stack: Stack, seconds: floa
     assert findings_of(new_stack.contract()) == ()
     assert_only_nodes_run(new_stack)
     assert set(new_stack.operations(new_stack.make("up"))) == {"unchanged"}
+
+
+def test_ctrl_c_ends_an_up_without_a_traceback_and_the_next_one_finishes_it(new_stack: Stack) -> None:
+    first = new_stack.start("up")
+    await_that(lambda: "data-0" in new_stack.pids(), 60, "the first node")
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: the engine, its hosts and the program at once
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode != 0
+    assert "Traceback" not in output, output
+    new_stack.make("up")
+    assert findings_of(new_stack.contract()) == ()
+    assert_only_nodes_run(new_stack)
 
 
 def test_a_second_up_at_the_same_time_is_refused(new_stack: Stack) -> None:

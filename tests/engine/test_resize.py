@@ -9,7 +9,7 @@ import pytest
 from tests.engine.resizing import resize
 from tests.engine.stack import Stack, master_of
 
-pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
 def move_master_to(stack: Stack, name: str) -> None:

@@ -13,7 +13,7 @@ from tests.docker import images
 from tests.docker.conftest import engine as engine
 from tests.docker.conftest import helper_images as helper_images
 from tests.kubernetes.lab import LAB, get, let_answers_pass, load_images
-from tests.kubernetes.stack import KubernetesStack
+from tests.kubernetes.stack import KubernetesStack, brought_up
 
 
 @pytest.fixture(scope="session")
@@ -56,14 +56,5 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory, cluster_images: dict[str, str], binaries: None
 ) -> Iterator[KubernetesStack]:
     """A stack under TLS, up: gateway and policies on, 1 master, 2 replicas, 3 Sentinels."""
-    from infra.targets.servers import find_servers
-
-    chosen = {key: value for key, value in cluster_images.items() if key.endswith("mage")}
-    tls = str(find_servers().tls).lower()
-    made = KubernetesStack(tmp_path_factory.mktemp("kubernetes"), tls=tls, **chosen)
-    try:
-        made.make("secrets")
-        made.make("up")
+    with brought_up(tmp_path_factory.mktemp("kubernetes"), cluster_images) as made:
         yield made
-    finally:
-        made.remove_everything()

@@ -50,9 +50,13 @@ def nodes() -> list[str]:
     return [str(node["metadata"]["name"]) for node in found]
 
 
+def environment() -> dict[str, str]:
+    """In which kubectl is found, and finds the cluster."""
+    return os.environ | {"KUBECONFIG": KUBECONFIG, "PATH": f"/opt/lab/bin:{os.environ['PATH']}"}
+
+
 def kubectl(*arguments: str, fails: bool = False, timeout_s: float = 120, stdin: str | None = None) -> str:
     """What kubectl prints. AssertionError when its success is not as expected."""
-    environment = os.environ | {"KUBECONFIG": KUBECONFIG, "PATH": f"/opt/lab/bin:{os.environ['PATH']}"}
     done = subprocess.run(
         ["kubectl", *arguments],
         input=stdin or "",
@@ -60,7 +64,7 @@ def kubectl(*arguments: str, fails: bool = False, timeout_s: float = 120, stdin:
         text=True,
         check=False,
         timeout=timeout_s,
-        env=environment,
+        env=environment(),
     )
     assert (done.returncode != 0) == fails, f"kubectl {' '.join(arguments)}: {done.returncode}\n{done.stderr}"
     return done.stdout

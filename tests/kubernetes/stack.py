@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +51,18 @@ class KubernetesStack(OwnStack):
     def remove_everything(self) -> None:
         """Whatever a failed test left."""
         kubectl("delete", "namespace", self.namespace, "--ignore-not-found", timeout_s=200)
+
+
+@contextmanager
+def brought_up(home: Path, images: dict[str, str]) -> Iterator[KubernetesStack]:
+    """A stack of `make up`, with TLS if this machine's CLI can (handovers are asked for by it); then removed."""
+    from infra.targets.servers import find_servers
+
+    chosen = {key: value for key, value in images.items() if key.endswith("mage")}
+    made = KubernetesStack(home, tls=str(find_servers().tls).lower(), **chosen)
+    try:
+        made.make("secrets")
+        made.make("up")
+        yield made
+    finally:
+        made.remove_everything()

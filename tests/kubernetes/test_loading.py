@@ -65,9 +65,6 @@ def test_a_node_that_loads_for_long_is_never_restarted(slow: KubernetesStack) ->
             return dict(link.info(section))
 
     await_converged(contract)
-    with closing(open_as(contract, "operator", replica.endpoint, 2.0)) as link:
-        link.bgrewriteaof()
-    await_that(lambda: info("persistence")["aof_rewrite_in_progress"] == 0, 60, "the end of the rewrite")
     slow.kubectl("delete", "pod", replica.name, "--grace-period=0", "--force")
     await_that(lambda: info("persistence")["loading"] == 1, 60, "a node that loads")
     begun = time.monotonic()

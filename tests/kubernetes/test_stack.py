@@ -18,7 +18,7 @@ from tests.deployment import await_that
 from tests.engine.stack import await_converged, findings_of, master_of
 from tests.kubernetes.stack import KubernetesStack
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
 
 def epoch(stack: KubernetesStack) -> int:
