@@ -1,27 +1,46 @@
-"""The live load at production's gateway: a ledger in this process, and a crowd of 500 addresses in a container."""
+"""The live load at production's gateway: some 500 clients, each with an address of its own (rehearsal/crowd.py)."""
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
-
-import docker
-from docker.errors import NotFound
+from typing import Any, Protocol
 
 from client.connect import connect
-from client.contract_file import read_operator_contract
-from infra.contract import OperatorContract
+from infra.contract import Contract, OperatorContract
 from rehearsal.crowd import SIDE_KEY
 from rehearsal.place import RehearsalError
 
-COUNT = 500
 SCRIPT = Path(__file__).with_name("crowd.py")
 STOP_S = 40
+# Between two visits of any of them.
+PAUSE_S = 0.05
+
+
+class Crowd(Protocol):
+    """Clients that visit production's gateway in turn."""
+
+    def visiting(self, contract: OperatorContract) -> AbstractContextManager[dict[str, float]]:
+        """From now until the context ends; the dictionary then has what they saw. Raises RehearsalError."""
+
+    def where(self) -> dict[str, float]:
+        """How many there are, and how many are on the canary. Raises RehearsalError."""
+
+    def gateway(self, contract: OperatorContract) -> Contract:
+        """Where one more client, of this machine, finds production's gateway such that its address stays its own."""
+
+
+def crowd_of(description: Mapping[str, str]) -> Crowd:
+    """The crowd that the story wrote down, for whoever asks it. Raises RehearsalError."""
+    if "namespace" in description:
+        from rehearsal.crowd_pods import PodCrowd
+
+        return PodCrowd(**description)
+    from rehearsal.crowd_container import ContainerCrowd
+
+    return ContainerCrowd(**description)
 
 
 def mark_side(contract: OperatorContract, side: str) -> None:
@@ -31,66 +50,24 @@ def mark_side(contract: OperatorContract, side: str) -> None:
 
 
 @contextmanager
-def crowd(stack: str, contract_file: Path, network: str, image: str) -> Iterator[dict[str, float]]:
-    """The clients, from now until the context ends; the dictionary then has what they saw."""
-    contract = read_operator_contract(contract_file)
-    settings = {
-        "host": contract.host,
-        "port": contract.port,
-        "password": contract.password.get_secret_value(),
-        "network": network,
-        "count": COUNT,
-    }
-    found: dict[str, float] = {}
-    engine = docker.from_env()
-    container = engine.containers.create(
-        image,
-        name=f"redis-{stack}-crowd",
-        entrypoint=["python3", "/tmp/crowd.py", "run"],  # noqa: S108 - inside
-        network=f"redis-{stack}",
-        cap_add=["NET_ADMIN"],
-        user="0",
-    )
+def nobody() -> Iterator[dict[str, float]]:
+    """Where there is no gateway."""
+    yield {}
+
+
+def last_line(text: str) -> dict[str, float]:
+    """What the crowd said in the end. Raises RehearsalError."""
+    lines = text.strip().splitlines()
     try:
-        # Through the archive: neither arguments nor variables of a container are secret.
-        container.put_archive("/tmp", _archive({"crowd.py": SCRIPT.read_text(), "crowd.json": json.dumps(settings)}))  # noqa: S108
-        container.start()
-        yield found
-        container.stop(timeout=STOP_S)
-        found |= _last_line(container)
-    finally:
-        with suppress(NotFound):
-            container.remove(force=True)
-        engine.close()
-
-
-def where(stack: str) -> dict[str, int]:
-    """Which side each of the crowd is on. Raises RehearsalError."""
-    engine = docker.from_env()
-    try:
-        done = engine.containers.get(f"redis-{stack}-crowd").exec_run(["python3", "/tmp/crowd.py", "where"], user="0")  # noqa: S108
-    except NotFound:
-        raise RehearsalError(f"no crowd at stack {stack}") from None
-    finally:
-        engine.close()
-    if done.exit_code != 0:
-        raise RehearsalError(f"the crowd does not tell where it is: {done.output.decode()[-300:]}")
-    return dict(json.loads(done.output.decode().splitlines()[-1]))
-
-
-def _last_line(container: Any) -> Mapping[str, float]:
-    lines = container.logs().decode(errors="replace").strip().splitlines()
-    try:
-        return dict(json.loads(lines[-1]))
-    except (IndexError, ValueError):
+        return {str(key): float(value) for key, value in json.loads(lines[-1]).items()}
+    except (IndexError, ValueError, AttributeError):
         raise RehearsalError(f"the crowd ended without its figures: {lines[-3:]}") from None
 
 
-def _archive(files: Mapping[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o600
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    return buffer.getvalue()
+def together(each: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The figures of several parts of a crowd: sums, and the longest gap."""
+    found: dict[str, float] = {}
+    for part in each:
+        for key, value in part.items():
+            found[key] = max(found.get(key, 0.0), value) if key.startswith("longest") else found.get(key, 0.0) + value
+    return found

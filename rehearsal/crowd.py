@@ -3,8 +3,9 @@
 crowd.py run      each client in turn writes a key, later reads it back; on SIGTERM prints one line of JSON
 crowd.py where    every client asks once which side it is on; prints {"clients": 500, "canary": 52}
 
-Reads /tmp/crowd.json: {"host", "port", "password", "network": the clients' addresses, such as 10.9.6.0/23, "count"}.
-Needs CAP_NET_ADMIN, in a network namespace of its own: the whole network becomes this container's (a local route).
+Reads /tmp/crowd.json: {"hosts": where gateways are, "port", "password", "network": the clients' addresses, such as
+10.9.6.0/23, "count", "ways": other networks that are reached by way of an address, "pause_s" between two visits}.
+Needs CAP_NET_ADMIN: the whole network becomes this network namespace's own (a local route) until `run` ends.
 """
 
 from __future__ import annotations
@@ -22,46 +23,73 @@ from types import FrameType
 
 SIDE_KEY = "rehearsal:side"
 SETTINGS = Path("/tmp/crowd.json")  # noqa: S108 - in a container of its own
-PAUSE_S = 0.05
 TIMEOUT_S = 2.0
 DEADLINE_S = 30.0
-_RTM_NEWROUTE, _REQUEST_ACK_CREATE = 24, 0x0405
-_TABLE_LOCAL, _STATIC, _SCOPE_HOST, _TYPE_LOCAL = 255, 4, 254, 2
-_DESTINATION, _INTERFACE, _LOOPBACK = 1, 4, 1
+_RTM_NEWROUTE, _RTM_DELROUTE, _REQUEST_ACK, _CREATE = 24, 25, 0x0005, 0x0400
+_TABLE_MAIN, _TABLE_LOCAL, _STATIC, _SCOPE_HOST, _TYPE_UNICAST, _TYPE_LOCAL = 254, 255, 4, 254, 1, 2
+_DESTINATION, _INTERFACE, _GATEWAY, _LOOPBACK = 1, 4, 5, 1
+_EXISTS, _NO_SUCH = 17, 3
 
 
 class Unserved(Exception):
     """The gateway gave no answer, or an error."""
 
 
-def own(network: IPv4Network) -> None:
-    """Make every address of the network this namespace's own. Raises OSError."""
-    message = struct.pack(
-        "=BBBBBBBBI", socket.AF_INET, network.prefixlen, 0, 0, _TABLE_LOCAL, _STATIC, _SCOPE_HOST, _TYPE_LOCAL, 0
-    )
+def route(network: IPv4Network, by: str | None, *, there: bool = True) -> None:
+    """Make every address of the network this namespace's own, or reached by way of another; or undo that.
+
+    Raises OSError.
+    """
+    to = (_TABLE_MAIN, _STATIC, 0, _TYPE_UNICAST) if by else (_TABLE_LOCAL, _STATIC, _SCOPE_HOST, _TYPE_LOCAL)
+    message = struct.pack("=BBBBBBBBI", socket.AF_INET, network.prefixlen, 0, 0, *to, 0)
     message += struct.pack("=HH4s", 8, _DESTINATION, network.network_address.packed)
-    message += struct.pack("=HHI", 8, _INTERFACE, _LOOPBACK)
-    header = struct.pack("=IHHII", 16 + len(message), _RTM_NEWROUTE, _REQUEST_ACK_CREATE, 1, 0)
+    if by:
+        message += struct.pack("=HH4s", 8, _GATEWAY, socket.inet_aton(by))
+    else:
+        message += struct.pack("=HHI", 8, _INTERFACE, _LOOPBACK)
+    kind, flags = (_RTM_NEWROUTE, _REQUEST_ACK | _CREATE) if there else (_RTM_DELROUTE, _REQUEST_ACK)
+    header = struct.pack("=IHHII", 16 + len(message), kind, flags, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as link:
         link.send(header + message)
         code = -struct.unpack("=i", link.recv(4096)[16:20])[0]
-    if code not in (0, 17):  # it is there already
+    if code not in (0, _EXISTS if there else _NO_SUCH):
         raise OSError(code, os.strerror(code))
 
 
 class Clients:
     """The addresses, and one short connection from any of them."""
 
-    def __init__(self, host: str, port: int, password: str, network: str, count: int) -> None:
-        self._at = (host, port)
+    def __init__(
+        self,
+        hosts: list[str],
+        port: int,
+        password: str,
+        network: str,
+        count: int,
+        ways: dict[str, str],
+        pause_s: float,
+    ) -> None:
+        self._hosts, self._port = hosts, port
+        self.pause_s = pause_s
         self._password = password
         self.addresses = [str(each) for each in list(IPv4Network(network).hosts())[:count]]
-        own(IPv4Network(network))
+        self._routes: list[tuple[IPv4Network, str | None]] = [(IPv4Network(network), None)]
+        self._routes += [(IPv4Network(other), by) for other, by in ways.items()]
+        for each in self._routes:
+            route(*each)
+        self._asked = 0
+
+    def leave(self) -> None:
+        """The addresses are nobody's again. Raises OSError."""
+        for each in self._routes:
+            route(*each, there=False)
 
     def ask(self, source: str, *commands: tuple[str, ...]) -> list[str | None]:
-        """The replies to `commands` on a new connection from `source`. Raises Unserved."""
+        """The replies to `commands` on a new connection from `source`, to each gateway in turn. Raises Unserved."""
+        self._asked += 1
+        host = self._hosts[self._asked % len(self._hosts)]
         try:
-            with socket.create_connection(self._at, TIMEOUT_S, (source, 0)) as link:
+            with socket.create_connection((host, self._port), TIMEOUT_S, (source, 0)) as link:
                 everything = (("AUTH", "app", self._password), *commands)
                 link.sendall(b"".join(map(_encoded, everything)))
                 with link.makefile("rb") as stream:
@@ -86,7 +114,7 @@ def _reply(line_of, bytes_of) -> str | None:  # type: ignore[no-untyped-def]
     return str(rest)
 
 
-def where(clients: Clients) -> dict[str, int]:
+def where(clients: Clients) -> dict[str, float]:
     """How many there are, and how many are on the canary. Raises Unserved when one is served nowhere."""
     sides = [_insist(clients, source, ("GET", SIDE_KEY))[0] for source in clients.addresses]
     if strangers := set(sides) - {"prod", "canary"}:
@@ -138,10 +166,22 @@ def run(clients: Clients) -> dict[str, float]:
         now = time.monotonic()
         found["longest_gap_s"] = max(found["longest_gap_s"], round(now - last, 3))
         last = now
-        time.sleep(PAUSE_S)
+        time.sleep(clients.pause_s)
     return found
 
 
+def main(what: str) -> None:
+    """Prints one line of JSON."""
+    clients = Clients(**json.loads(SETTINGS.read_text()))
+    if what == "where":
+        seen = where(clients)
+    else:
+        try:
+            seen = run(clients)
+        finally:
+            clients.leave()
+    sys.stdout.write(json.dumps(seen) + "\n")
+
+
 if __name__ == "__main__":
-    made = Clients(**json.loads(SETTINGS.read_text()))
-    sys.stdout.write(json.dumps(where(made) if sys.argv[1] == "where" else run(made)) + "\n")
+    main(sys.argv[1])

@@ -172,7 +172,10 @@ def made() -> Iterator[Place]:
         passphrase.write_text(secrets.token_urlsafe(32))
         yield place
     finally:
-        problems = place.remove()
+        try:
+            problems = place.remove()
+        except KeyboardInterrupt:
+            problems = ["interrupted again, while the stacks were being removed"]
         if problems:
             raise RehearsalError(f"left behind, its state is in {folder}: {'; '.join(problems)}")
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,25 +5,41 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
+from rehearsal.crowd_pods import RANGE
 from rehearsal.place import Place
 
 # The longest soak must bring the 1000 samples of each kind that a p99 needs, at 50 a second of each.
 SOAK = "25s"
 
 
+# In a setting: the names of the stacks, which are known when there is a place.
+PROD = "<prod>"
+
+
 @dataclass(frozen=True)
 class Stage:
-    """`settings`: of each phase's stack. `shares`: whether production's gateway can send clients to the canary."""
+    """`settings`: of each phase's stack. `shares`: whether production's gateway can send clients to the canary.
+
+    `crowd`: of what clients are made. `asks_canary`: the canary's address is known when it has been deployed.
+    """
 
     target: str
     settings: Mapping[str, Mapping[str, str]]
     shares: bool
-    crowd: str = ""
-    images: Mapping[str, str] = field(default_factory=dict)
+    crowd: Mapping[str, str] = field(default_factory=dict)
+    asks_canary: bool = False
+
+    def settings_of(self, phase: str, place: Place) -> dict[str, str]:
+        return {key: value.replace(PROD, place.stack("prod")) for key, value in self.settings[phase].items()}
+
+    def crowd_at(self, place: Place) -> dict[str, str]:
+        """What `rehearsal.clients.crowd_of` takes."""
+        stacks = {"stack": place.stack("prod")} | ({"namespace": f"{place.mark}clients"} if self.asks_canary else {})
+        return stacks | dict(self.crowd)
 
     def plan(self, place: Place, *, short: bool) -> str:
         """rollout.yaml. `short`: without what was shown once already."""
@@ -68,25 +84,47 @@ def docker(images: Mapping[str, str]) -> Stage:
     Networks of one engine are closed to each other: production's gateway reaches the canary's at the address that the
     host publishes it at.
     """
+    nets = _networks()
+    gateway = {phase: str(net[5]) for phase, net in nets.items()}
+    host = {phase: str(net[1]) for phase, net in nets.items()}
+    settings = {phase: _on_docker(images, net) for phase, net in nets.items()}
+    clients = json.loads(settings["canary"]["clients"])
+    published = f"{host['canary']}:6379"
+    settings["canary"] |= {"gatewayPublish": published, "clients": json.dumps([*clients, f"{gateway['prod']}/32"])}
+    settings["prod"] |= {"canary": published, "canaryReadPort": "6379"}
+    crowd = str(list(list(nets["prod"].subnets())[1].subnets())[1])
+    return Stage("docker", settings, shares=True, crowd={"network": crowd, "image": images["smokeImage"]})
+
+
+def kubernetes(images: Mapping[str, str], kubeconfig: str, machine: Collection[str]) -> Stage:
+    """Staging on this machine's Docker engine, canary and production in two namespaces of one cluster.
+
+    `machine`: the addresses that this machine has in the cluster; it runs the probers, a ledger and the commands.
+    """
+    clients = json.dumps([*(f"{each}/32" for each in machine), str(RANGE)])
+    named = {key: images[key] for key in ("image", "gatewayImage", "smokeImage")}
+    inside = {"target": "kubernetes", "kubeconfig": kubeconfig, "workload": "cache", "clients": clients} | named
+    gateways = json.dumps([f"redis-{PROD}:app.kubernetes.io/component=gateway"])
+    settings = {
+        "staging": _on_docker(images, _networks()["staging"]),
+        "canary": inside | {"clientPods": gateways},
+        "prod": inside,
+    }
+    crowd = {"image": images["smokeImage"], "kubeconfig": kubeconfig}
+    return Stage("kubernetes", settings, shares=True, crowd=crowd, asks_canary=True)
+
+
+def _on_docker(images: Mapping[str, str], net: IPv4Network) -> dict[str, str]:
+    clients = json.dumps([f"{net[1]}/32", str(list(net.subnets())[1])])
+    return {"target": "docker", "workload": "cache", "subnet": str(net), "clients": clients} | dict(images)
+
+
+def _networks() -> dict[str, IPv4Network]:
     second = _free_second()
-    nets = {
+    return {
         phase: IPv4Network(f"10.{second}.{8 * n}.0/21")
         for n, phase in enumerate(("staging", "canary", "prod"), start=1)
     }
-    gateway = {phase: str(net[5]) for phase, net in nets.items()}
-    host = {phase: str(net[1]) for phase, net in nets.items()}
-    common = {"target": "docker", "workload": "cache"} | dict(images)
-    settings = {}
-    for phase, net in nets.items():
-        clients = [f"{host[phase]}/32", str(list(net.subnets())[1])]
-        if phase == "canary":
-            clients.append(f"{gateway['prod']}/32")
-        settings[phase] = common | {"subnet": str(net), "clients": json.dumps(clients)}
-    published = f"{host['canary']}:6379"
-    settings["canary"] |= {"gatewayPublish": published}
-    settings["prod"] |= {"canary": published, "canaryReadPort": "6379"}
-    crowd = str(list(list(nets["prod"].subnets())[1].subnets())[1])
-    return Stage("docker", settings, shares=True, crowd=crowd, images=images)
 
 
 def _free_second() -> int:

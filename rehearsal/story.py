@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any
@@ -19,6 +19,7 @@ from client.ledger import Ledger
 from client.links import open_as
 from infra.contract import OperatorContract
 from rehearsal import clients
+from rehearsal.clients import crowd_of
 from rehearsal.place import PHASES, Place, RehearsalError
 from rehearsal.stage import Stage
 from rollout.history import Run, replay
@@ -32,6 +33,8 @@ ADVANCE_S = 1500.0
 SOURCE, BEFORE, AFTER = "infra/node_config.py", '"tcp-keepalive 60"', '"tcp-keepalive 61"'
 FREEZE_S = 6.0
 ACTIONS = ("share-0", "restore", "standalone")
+# For rehearsal.where: the stacks' names, and the crowd.
+TOLD = "rehearsal.json"
 
 
 @dataclass
@@ -78,8 +81,13 @@ class Story:
             self.act("the load's books")
         if self.stage.shares:
             lost = int(crowd["lost"])
-            text = f"{crowd['acknowledged']:.0f} of {clients.COUNT} addresses, {crowd['unserved']:.0f} tries unserved"
+            text = (
+                f"{crowd['acknowledged']:.0f} acks, {crowd['unserved']:.0f} tries unserved, {crowd['moved']:.0f} moves"
+            )
             self.seen.note("crowd at the gateway: lost acks", f"{lost} ({text})", "0", lost == 0)
+            if "gateways_replaced" in crowd:
+                replaced = int(crowd["gateways_replaced"])
+                self.seen.note("production's gateways: pods replaced", replaced, "0", replaced == 0)
         return self.seen
 
     def act(self, text: str) -> None:
@@ -87,10 +95,16 @@ class Story:
 
     def _prepare(self) -> None:
         for phase in PHASES:
-            self.place.configure(phase, self.stage.settings[phase])
+            self.place.configure(phase, self.stage.settings_of(phase, self.place))
             self.place.tool("secrets", "--stack", self.place.stack(phase))
         stacks = {phase: self.place.stack(phase) for phase in PHASES}
-        (self.place.folder / ".state" / "stacks.json").write_text(json.dumps(stacks))
+        told = {"stacks": stacks, "crowd": self.stage.crowd_at(self.place)}
+        (self.place.folder / ".state" / TOLD).write_text(json.dumps(told))
+        if self.stage.asks_canary:
+            self.place.tool("up", "--stack", self.place.stack("canary"))
+            canary = self._contract("canary")
+            settings = self.stage.settings_of("prod", self.place)
+            self.place.configure("prod", settings | {"canary": f"{canary.host}:{canary.port}"})
         began = time.monotonic()
         self.place.tool("up", "--stack", self.place.stack("prod"))
         self.say(f"prod is up after {time.monotonic() - began:.1f} s")
@@ -103,15 +117,12 @@ class Story:
     @contextmanager
     def _load(self) -> Iterator[dict[str, float]]:
         contract = self._contract("prod")
-        address = contract.application(standalone=self.stage.shares)
-        with ExitStack() as stack:
-            crowd: dict[str, float] = {}
-            if self.stage.shares:
-                file, image = self.place.contract("prod"), self.stage.images["smokeImage"]
-                crowd = stack.enter_context(clients.crowd(self.place.stack("prod"), file, self.stage.crowd, image))
+        crowd = crowd_of(self.stage.crowd_at(self.place)) if self.stage.shares else None
+        address = crowd.gateway(contract) if crowd else contract.application()
+        with crowd.visiting(contract) if crowd else clients.nobody() as found:
             with Ledger(address, writers=2, interval_s=0.02) as ledger:
                 ledger.wait_for_acks(50)
-                yield crowd
+                yield found
             report = ledger.verify()
         self.say(f"ledger: {report}")
         gap = f"longest gap {report.longest_gap_ms / 1000:.2f} s"
@@ -213,8 +224,8 @@ class Story:
             told = self.place.tool("env", "--stack", self.place.stack("prod"))
             alone = "REDIS_SENTINEL_ENABLED=false" in told
             self.seen.note("applications' contract", "standalone" if alone else "sentinel", "standalone", alone)
-            seen = clients.where(self.place.stack("prod"))
-            self.seen.note("clients left on the canary", seen["canary"], "0", seen["canary"] == 0)
+            seen = crowd_of(self.stage.crowd_at(self.place)).where()
+            self.seen.note("clients left on the canary", f"{seen['canary']:.0f}", "0", seen["canary"] == 0)
         self._refused(new)
 
     def _drive(self, release: str, phase: str = "", act: Callable[[], None] | None = None) -> Run:

@@ -56,14 +56,13 @@ class Shown(BaseModel):
 
 
 class Faults(BaseModel):
-    """What a stack was shown. `left_out`: faults that its target cannot make, with the reason."""
+    """What a stack was shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stack: str
     target: str
     shown: tuple[Shown, ...]
-    left_out: tuple[str, ...]
 
     @property
     def verdict(self) -> Verdict:
@@ -81,13 +80,12 @@ class Faults(BaseModel):
 
 
 def show(contract: OperatorContract, victims: Victims, target: str, done: Callable[[Shown], None]) -> Faults:
-    """Every fault that the target can make, one after the other; `done` is told of each. Heals whatever happens."""
-    plan: list[tuple[str, What, Whom]] = [("master-killed", "kill", "master"), ("sentinel-killed", "kill", "sentinel")]
-    left_out = []
-    if victims.freezes:
-        plan.insert(1, ("master-frozen", "freeze", "master"))
-    else:
-        left_out.append(f"master-frozen: not on target {target}")
+    """Every fault, one after the other; `done` is told of each. Heals whatever happens."""
+    plan: list[tuple[str, What, Whom]] = [
+        ("master-killed", "kill", "master"),
+        ("master-frozen", "freeze", "master"),
+        ("sentinel-killed", "kill", "sentinel"),
+    ]
     shown: list[Shown] = []
     try:
         for name, what, whom in plan:
@@ -95,7 +93,7 @@ def show(contract: OperatorContract, victims: Victims, target: str, done: Callab
             done(shown[-1])
     finally:
         heal(contract, victims)
-    return Faults(stack=contract.stack, target=target, shown=tuple(shown), left_out=tuple(left_out))
+    return Faults(stack=contract.stack, target=target, shown=tuple(shown))
 
 
 def heal(contract: OperatorContract, victims: Victims) -> tuple[str, ...]:

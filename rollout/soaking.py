@@ -20,6 +20,8 @@ from smoke_tests.verdict import Verdict
 
 # Judged are the latest so many samples of the step: some hours of them, and no machine's whole memory.
 WINDOW = 100_000
+# Samples that name another release: the triggers judge them, for they are of this stack; the report does not use them.
+OTHERS = "samples-of-others.jsonl"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Soaking:
         after = credit.last.sequence if credit.last else int(begun.data["after"])
         fresh = self._stacks.samples(self._phase.samples, after)
         base = self._fresh_baseline(int(data["baseline"]))
-        evidence = keep(self._store, {**_file("samples", fresh), **_file("baseline", base)})
+        evidence = keep(self._store, {**self._sorted(fresh), **_file("baseline", base)})
         credit = credit.add(fresh)
         state = self._stacks.state(self._phase.stack).state
         drift = self._stacks.drift(self._phase.stack)
@@ -120,7 +122,7 @@ class Soaking:
         looks = self._record.observations
         pieces = [piece for entry in looks for piece in entry.data["evidence"]] + fresh
         try:
-            samples = self._read(pieces, "samples.jsonl")
+            samples = self._read(pieces, "samples.jsonl", OTHERS)
             baseline = self._read(pieces, "baseline.jsonl") if self._compares else None
             drill = self._drill()
         except EvidenceLost as error:
@@ -149,12 +151,20 @@ class Soaking:
         pieces = [Piece.model_validate(piece) for entry in entries for piece in entry.data["evidence"]]
         return checks_of({piece.name: fetch(self._store, piece) for piece in pieces})
 
-    def _read(self, pieces: list[dict[str, Any]], name: str) -> list[Sample]:
+    def _sorted(self, fresh: list[Sample]) -> dict[str, bytes]:
+        """A prober goes on for a while under the earlier release's name: those samples prove nothing of this one."""
+        release = self._run.release
+        others = [sample for sample in fresh if sample.release != release]
+        named = _file("samples", [sample for sample in fresh if sample.release == release])
+        return named | ({OTHERS: _content(others)} if others else {})
+
+    def _read(self, pieces: list[dict[str, Any]], *names: str) -> list[Sample]:
+        """Of the triggers' window, in the order in which they were taken."""
         found: list[Sample] = []
         for piece in map(Piece.model_validate, pieces):
-            if piece.name == name:
+            if piece.name in names:
                 found += [Sample.model_validate_json(line) for line in fetch(self._store, piece).splitlines()]
-        return found[-WINDOW:]
+        return sorted(found, key=lambda sample: sample.sequence)[-WINDOW:]
 
     def _text(self, credit: Credit, needed: float, outcome: Outcome, silent: bool) -> str:
         text = f"{show(credit.credited_s)} of {show(needed)} credited, {credit.samples} samples, {credit.pauses} pauses"
@@ -166,5 +176,8 @@ class Soaking:
 
 
 def _file(name: str, samples: list[Sample]) -> dict[str, bytes]:
-    content = b"".join(sample.model_dump_json().encode() + b"\n" for sample in samples)
-    return {f"{name}.jsonl": content} if samples else {}
+    return {f"{name}.jsonl": _content(samples)} if samples else {}
+
+
+def _content(samples: list[Sample]) -> bytes:
+    return b"".join(sample.model_dump_json().encode() + b"\n" for sample in samples)

@@ -21,8 +21,9 @@ from smoke_tests.verdict import Verdict, worst
 WORSE_PERCENT = 20.0
 MORE_ERRORS_POINTS = 5.0
 ERROR_RATE_PERCENT = 0.1
-# The chance of a false alarm that we accept, for each comparison.
-ALPHA = 0.01
+# The chance of a false alarm that we accept, for each comparison. There are six, and every `advance` of a soak makes
+# them again.
+ALPHA = 0.001
 # A p99 of fewer has less than ten values above it, and one error in fewer is already more than 0.1 %.
 MIN_MEDIAN, MIN_P99, MIN_ERRORS, MIN_ERROR_RATE = 100, 1000, 100, 1000
 MIN_WINDOWS, WINDOW_S = 20, 1.0

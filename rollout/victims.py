@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
+from infra.targets.pods import RUN
 from tools import kubectl
 from tools.declared import setting
+from tools.errors import ToolError
 from tools.stacks import Stack
 
 
 class Victims(Protocol):
-    """Nodes by their names in the topology: data-0, ..., sentinel-0, ... `freezes`: whether `freeze` can be."""
-
-    freezes: bool
+    """Nodes by their names in the topology: data-0, ..., sentinel-0, ..."""
 
     def kill(self, node: str) -> None:
         """End it without a warning."""
@@ -28,8 +28,6 @@ class Victims(Protocol):
 
 class Processes:
     """Target process."""
-
-    freezes = True
 
     def __init__(self, stack: Stack) -> None:
         self._folder = stack.state / "nodes" / stack.name
@@ -54,8 +52,6 @@ class Processes:
 class Containers:
     """Target docker."""
 
-    freezes = True
-
     def __init__(self, stack: Stack, engine: Any) -> None:
         self._engine = engine
         self._prefix = f"redis-{stack.name}-"
@@ -78,9 +74,7 @@ class Containers:
 
 
 class Pods:
-    """Target kubernetes: what is killed comes back by itself, and nothing can freeze a pod from outside."""
-
-    freezes = False
+    """Target kubernetes: what is killed comes back by itself; a server is frozen from inside its pod."""
 
     def __init__(self, stack: Stack) -> None:
         self._kubectl = kubectl.command(stack)
@@ -89,10 +83,16 @@ class Pods:
         kubectl.run([*self._kubectl, "delete", "pod", node, "--force", "--grace-period=0", "--wait=false"])
 
     def freeze(self, node: str) -> None:
-        raise NotImplementedError(f"{node}: a pod cannot be frozen from outside")
+        self._signal(node, "STOP")
 
     def revive(self, node: str) -> None:
-        """Its StatefulSet does."""
+        """Thaws it; a pod that is gone is its StatefulSet's matter."""
+        with suppress(ToolError):
+            self._signal(node, "CONT")
+
+    def _signal(self, node: str, name: str) -> None:
+        script = f'kill -{name} "$(cat {RUN}/server.pid)"'
+        kubectl.run([*self._kubectl, "exec", node, "--container", "server", "--", "sh", "-c", script])
 
 
 @contextmanager

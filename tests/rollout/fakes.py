@@ -100,6 +100,8 @@ class FolderStacks:
         self.feeds: dict[str, list[Sample]] = {}
         self.drifted: dict[str, Outcome] = {}
         self.release = "r1"
+        self.late: dict[str, int] = {}
+        """By folder: how many samples of a look still name the earlier release."""
         self.has_quorum: bool | None = True
         self.drill = drill()
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +180,11 @@ class FolderStacks:
         epoch = self.state(folder).epoch
         master = self.state(folder).master
         first = after + 1
-        return [sample(first + n, epoch=epoch, master=master, release=self.release) for n in range(2200)]
+        late = self.late.get(folder, 0)
+        return [
+            sample(first + n, epoch=epoch, master=master, release="r0" if n < late else self.release)
+            for n in range(2200)
+        ]
 
     def restore(self, stack: str, release: str) -> Outcome:
         return self._act(f"restore-{release}", stack)

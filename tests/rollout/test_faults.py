@@ -18,8 +18,6 @@ from tests.deployment import Deployment, deployed
 class Ours:
     """The tests' own nodes as victims. `deaf`: what is done to them has no effect."""
 
-    freezes = True
-
     def __init__(self, nodes: Deployment, *, deaf: bool = False) -> None:
         self._nodes = nodes
         self._deaf = deaf
@@ -81,7 +79,7 @@ def shown(verdict: Verdict) -> Shown:
 
 def files(*verdicts: Verdict) -> dict[str, bytes]:
     every = tuple(map(shown, verdicts))
-    made = Faults(stack="s", target="process", shown=every, left_out=())
+    made = Faults(stack="s", target="process", shown=every)
     return {"faults.txt": b"said", "faults.json": made.model_dump_json().encode()}
 
 

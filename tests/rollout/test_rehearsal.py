@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rehearsal.place import Place
-from rehearsal.stage import Stage, bucket, docker, processes
+from rehearsal.clients import together
+from rehearsal.crowd_pods import RANGE, networks_of, nodes_of, pod
+from rehearsal.place import Place, RehearsalError, made
+from rehearsal.stage import Stage, bucket, docker, kubernetes, processes
 from rollout.plan import read
 
 IMAGES = dict.fromkeys(("image", "gatewayImage", "firewallImage", "smokeImage"), f"sha256:{'0' * 64}")
+IN_A_CLUSTER = kubernetes(IMAGES, "/kubeconfig", ["10.77.0.1", "10.77.0.11"])
 
 
-@pytest.mark.parametrize("stage", [processes(), docker(IMAGES)], ids=["process", "docker"])
+@pytest.mark.parametrize("stage", [processes(), docker(IMAGES), IN_A_CLUSTER], ids=["process", "docker", "kubernetes"])
 @pytest.mark.parametrize("short", [True, False])
 def test_its_plans_are_valid(stage: Stage, short: bool, tmp_path: Path) -> None:
     plan = read(stage.plan(Place(tmp_path), short=short))
@@ -21,8 +26,57 @@ def test_its_plans_are_valid(stage: Stage, short: bool, tmp_path: Path) -> None:
     assert bool(shares) is stage.shares and plan.rehearses is stage.shares
 
 
+def test_in_a_cluster_the_canary_lets_in_productions_gateway_and_both_the_crowd(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    canary, prod = (IN_A_CLUSTER.settings_of(phase, place) for phase in ("canary", "prod"))
+    gateway = "app.kubernetes.io/component=gateway"
+    assert json.loads(canary["clientPods"]) == [f"redis-{place.stack('prod')}:{gateway}"]
+    assert "clientPods" not in prod
+    for each in (canary, prod):
+        assert json.loads(each["clients"]) == ["10.77.0.1/32", "10.77.0.11/32", str(RANGE)]
+    assert IN_A_CLUSTER.settings_of("staging", place)["target"] == "docker"
+
+
 def test_ten_percent_of_neighbouring_addresses_are_on_the_canary() -> None:
     """The figures that docs/gateway.md has from a real HAProxy, for the same addresses."""
     sources = [f"127.1.{number // 200}.{number % 200 + 1}" for number in range(400)]
     shares = {share: 100 * sum(bucket(each) < share for each in sources) / 400 for share in (1, 5, 10, 50, 100)}
     assert shares == {1: 1.25, 5: 5.25, 10: 10.25, 50: 49.5, 100: 100.0}
+
+
+def node(name: str, address: str, **spec: Any) -> dict[str, Any]:
+    addresses = [{"type": "Hostname", "address": name}, {"type": "InternalIP", "address": address}]
+    return {"metadata": {"name": name}, "spec": spec, "status": {"addresses": addresses}}
+
+
+def test_the_crowd_is_on_every_node_that_takes_pods_each_with_a_network_of_its_own() -> None:
+    tainted = {"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]}
+    nodes = nodes_of([node("b", "10.0.0.2"), node("a", "10.0.0.1"), node("cp", "10.0.0.9", **tainted)])
+    assert nodes == {"b": "10.0.0.2", "a": "10.0.0.1"}
+    assert {name: str(each) for name, each in networks_of(nodes).items()} == {
+        "a": "198.18.1.0/24",
+        "b": "198.18.2.0/24",
+    }
+    assert pod("a", "ours", "image")["spec"]["nodeName"] == "a"
+    with pytest.raises(RehearsalError, match="no node"):
+        nodes_of([node("cp", "10.0.0.9", **tainted)])
+
+
+def test_figures_of_the_crowds_parts_add_up_but_for_the_longest() -> None:
+    parts = [{"lost": 1.0, "longest_gap_s": 0.5}, {"lost": 2.0, "longest_gap_s": 3.0}]
+    assert together(parts) == {"lost": 3.0, "longest_gap_s": 3.0}
+
+
+def test_an_impatient_user_is_told_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted once, it removes its stacks; once more, and some are still there."""
+
+    def interrupted(_place: Place) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(Place, "remove", interrupted)
+    with (
+        pytest.raises(RehearsalError, match=f"left behind, its state is in {tmp_path}/rehearsal-.*: interrupted again"),
+        made(),
+    ):
+        raise KeyboardInterrupt

@@ -23,7 +23,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rollout that went all the way, in `journal`."""
     home = tmp_path_factory.mktemp("rollout")
     (home / "plan.yaml").write_text(UNATTENDED)
-    engine = Engine(FolderStore(home / "journal"), FolderStacks(home / "stacks"), lambda _line: None)
+    stacks = FolderStacks(home / "stacks")
+    stacks.late = {"staging": 150}
+    engine = Engine(FolderStore(home / "journal"), stacks, lambda _line: None)
     engine.start(read(UNATTENDED), "r1")
     engine.advance()
     assert engine.current().end == "done"
@@ -54,6 +56,18 @@ def test_the_report_of_the_journal_holds_and_is_named_there(home: Path, tmp_path
     assert claims["canary.share-off"]["reason"] == claims["tests.unit"]["reason"] == "not measured"
     assert call(home, "verify", str(path)).exit_code == 0
     assert call(home, "verify", str(path), *on(home)).exit_code == 0
+
+
+def test_what_the_prober_named_after_the_earlier_release_is_no_evidence_and_no_mistake(
+    home: Path, tmp_path: Path
+) -> None:
+    call(home, "report", "--out", str(tmp_path / "report"), *on(home))
+    claims = json.loads((tmp_path / "report" / "report.json").read_text())["claims"]
+    assert [each["reason"] for each in claims if each["id"].startswith("evidence.")] == []
+    others = (tmp_path / "report").glob("staging/*/*/samples-of-others.jsonl")
+    ours = (tmp_path / "report").glob("staging/*/*/samples.jsonl")
+    assert {json.loads(line)["release"] for file in others for line in file.read_bytes().splitlines()} == {"r0"}
+    assert {json.loads(line)["release"] for file in ours for line in file.read_bytes().splitlines()} == {"r1"}
 
 
 def test_a_changed_raw_file_is_found(home: Path, tmp_path: Path) -> None:
