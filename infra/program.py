@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Mapping
 
 import pulumi
@@ -11,7 +13,7 @@ from infra import credentials
 from infra.contract import OPERATOR_USERS, Endpoint, NodeAddress, OperatorContract
 from infra.node_config import render
 from infra.problems import ConfigurationError
-from infra.settings import Settings, load, stop
+from infra.settings import TOLD, Settings, load, stop
 from infra.targets.base import Deployment, Target, stack_folder
 from infra.targets.servers import NoServerFound
 from infra.tls import CA_FILE, tls_files
@@ -90,6 +92,9 @@ def operator_contract(
 
 def main() -> None:
     """The Pulumi program."""
+    # The engine interrupts a program that still waits for a resource when another one failed, and says itself what
+    # failed. Python would add a traceback of the waiting. There is nothing to tidy up: all work is the engine's.
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(TOLD))
     stack = pulumi.get_stack()
     try:
         redis = RedisSentinel(f"redis-{stack}", stack, load())

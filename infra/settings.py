@@ -48,6 +48,9 @@ from infra.setting_rules import (
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+# How the program ends when the user has been told why. After any other code the engine adds an error of its own,
+# "program exited with non-zero exit code", below ours; RunError ends with 1.
+TOLD = 32
 USERS = ("app", "replica", "sentinel", "monitor", "operator")
 
 Target = Literal["process", "docker", "kubernetes"]
@@ -384,12 +387,8 @@ def load() -> Settings:
 
 
 def stop(error: Exception) -> NoReturn:
-    """End the Pulumi program with the error's message as its only diagnostic.
-
-    32 tells the language host that the user has been told. RunError ends with 1, for which the engine adds a second
-    error, "program exited with non-zero exit code", below ours.
-    """
+    """End the Pulumi program with the error's message as its only diagnostic."""
     import pulumi
 
     pulumi.log.error(str(error))
-    sys.exit(32)
+    sys.exit(TOLD)

@@ -66,6 +66,23 @@ def test_ctrl_c_ends_an_up_without_a_traceback_and_the_next_one_finishes_it(new_
     assert_only_nodes_run(new_stack)
 
 
+def test_an_interrupted_program_leaves_the_explaining_to_the_engine(new_stack: Stack) -> None:
+    """As the engine does it to a program that still waits when a resource has failed."""
+
+    def program() -> int:
+        found = new_stack.processes().items()
+        return next((pid for pid, line in found if "pulumi-language-python-exec" in line), 0)
+
+    first = new_stack.start("up")
+    await_that(lambda: "data-0" in new_stack.pids(), 60, "the first node")
+    os.kill(program(), signal.SIGINT)
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode != 0
+    assert "Traceback" not in output, output
+    new_stack.make("up")
+    assert findings_of(new_stack.contract()) == ()
+
+
 def test_a_second_up_at_the_same_time_is_refused(new_stack: Stack) -> None:
     first = new_stack.start("up")
     await_that(lambda: pulumi_pid(new_stack), 60, "pulumi up")

@@ -96,11 +96,17 @@ def test_all_six_pods_deleted_at_once_give_the_same_data_and_one_master(stack: K
     names = [node.name for node in contract.nodes] + [f"sentinel-{index}" for index in range(len(contract.sentinels))]
     for attempt in range(2):
         await_that(lambda: connect(contract).set("survives", str(attempt)), 30, "a write")  # noqa: B023
-        started = time.monotonic()
+        started, before = time.monotonic(), stack.uids()
         stack.kubectl("delete", "pod", *names, "--grace-period=0", "--force", "--wait=false")
+        await_that(lambda: _are_new(stack, names, before), 60, "six new pods")  # noqa: B023
         await_that(lambda: _serves(stack, attempt), 120, "the data")  # noqa: B023
         print(f"all six deleted: served again after {time.monotonic() - started:.1f} s")
         await_converged(contract)
+
+
+def _are_new(stack: KubernetesStack, names: list[str], before: dict[str, str]) -> bool:
+    now = stack.uids()
+    return all(name in now and now[name] != before[name] for name in names)
 
 
 def _serves(stack: KubernetesStack, value: int) -> bool:
@@ -115,6 +121,8 @@ def test_a_master_that_loses_its_volume_never_serves_empty(stack: KubernetesStac
     await_that(lambda: connect(contract).set("precious", "1"), 30, "a write")
     stack.kubectl("delete", "pvc", f"data-{master}", "--wait=false")
     stack.kubectl("delete", "pod", master, "--grace-period=0", "--force")
+    # Its server lives on for a moment after the pod's name has gone.
+    await_that(lambda: master_of(contract) != master, 60, "another master")
     await_that(lambda: connect(contract).get("precious") in ("1", b"1"), 60, "the data")
     await_converged(contract)
     assert master_of(contract) != master

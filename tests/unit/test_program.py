@@ -35,6 +35,8 @@ def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No server is looked for; folders are named, never made."""
     monkeypatch.setattr("infra.targets.process.find_servers", lambda: SERVERS)
     monkeypatch.setenv("REDIS_STATE_DIR", "/nowhere")
+    # The program's way of being interrupted is not these tests'.
+    monkeypatch.setattr("signal.signal", lambda *_: None)
 
 
 def registered(**overrides: str) -> Engine:
