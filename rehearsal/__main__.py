@@ -1,6 +1,6 @@
 """A whole rollout in minutes, on stacks of its own: make rehearsal ARGS=kubernetes (or docker, process)
 
-From nothing to all clients under live load, then two releases that are made to fail and roll back by themselves. Real
+From nothing to all clients under live load, then releases that are made to fail and roll back by themselves. Real
 stacks, the project's own commands, generated secrets; everything is removed at the end, also when it fails.
 
 kubernetes  staging on this machine's Docker engine, canary and production in the cluster of $KUBECONFIG or --kubeconfig
@@ -28,6 +28,7 @@ from rehearsal.crowd_pods import nodes_of
 from rehearsal.place import RehearsalError, made
 from rehearsal.stage import Stage, docker, kubernetes, processes
 from rehearsal.story import Seen, Story
+from rehearsal.troubles import EVERY, FEW
 from rollout.errors import RolloutError
 from tools import kubectl
 from tools.errors import ToolError
@@ -45,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--load", default="", help="kubernetes: a command that puts images into the nodes; their tags are added to it"
     )
+    parser.add_argument(
+        "--triggers", choices=("few", "all"), default="few", help="all: each one that there is, at canary and at prod"
+    )
     options = parser.parse_args(arguments)
     # A cancelled job takes its stacks down like an impatient user's does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -58,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         stage = _stage(options)
         with made() as place:
             say(f"stacks {place.mark}staging, {place.mark}canary, {place.mark}prod; target {stage.target}")
-            story = Story(place, stage, say)
+            story = Story(place, stage, say, EVERY if options.triggers == "all" else FEW)
             story.play()
             say("removing the stacks ...")
     except (RehearsalError, RolloutError, ToolError, TimeoutError, RedisError) as error:

@@ -14,7 +14,8 @@ from rehearsal.place import Place
 
 # The longest soak must bring the 1000 samples of each kind that a p99 needs, at 50 a second of each.
 SOAK = "25s"
-
+# For a trigger in production: the 20 batches of 50 operations of each kind that a median needs, and time to notice.
+WATCH = "40s"
 
 # In a setting: the names of the stacks, which are known when there is a place.
 PROD = "<prod>"
@@ -41,17 +42,18 @@ class Stage:
         stacks = {"stack": place.stack("prod")} | ({"namespace": f"{place.mark}clients"} if self.asks_canary else {})
         return stacks | dict(self.crowd)
 
-    def plan(self, place: Place, *, short: bool) -> str:
-        """rollout.yaml. `short`: without what was shown once already."""
+    def plan(self, place: Place, *, short: bool, drill: bool = False) -> str:
+        """rollout.yaml. `short`: without what was shown once already; `drill`: but with the controlled failover."""
         proofs = ["teeth", "faults"] if not short else []
         rehearsal = ["rehearsal"] if self.shares else []
         staging = ["preflight", "preview", "up", "smoke", *proofs, *rehearsal, {"soak": "12s"}]
         approval = ["approval"] if not short else []
         shares = [{"share": percent} for percent in ((1, 5, 10) if not short else (10,))] if self.shares else []
-        failover = ["failover"] if not short else []
+        failover: list[object] = ["failover"] if not short else [{"soak": "3s"}, "failover"] if drill else []
         canary = ["preflight", "preview", *approval, "up", "smoke", *shares, *failover, {"soak": SOAK}]
         back = [{"share": 0}] if self.shares else []
-        prod = ["preflight", "preview", *approval, "up", "smoke", *back, {"monitoring": "12s"}]
+        monitoring = {"monitoring": "12s" if not short else WATCH}
+        prod = ["preflight", "preview", *approval, "up", "smoke", *back, monitoring]
         content = {
             "project": "rehearsal",
             "journal": ".state/rollout",

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from threading import Event, Thread
 from typing import Any
-
-from redis.exceptions import RedisError
 
 from client.contract_file import read_operator_contract
 from client.crosscheck import observe
@@ -22,16 +19,15 @@ from rehearsal import clients
 from rehearsal.clients import crowd_of
 from rehearsal.place import PHASES, Place, RehearsalError
 from rehearsal.stage import Stage
+from rehearsal.troubles import FEW, Going, Trouble
 from rollout.history import Run, replay
 from rollout.journal import Journal
 from rollout.store import open_store
-from rollout.victims import victims_of
 from tools.stacks import Stack
 
 ADVANCE_S = 1500.0
 # The new release: one line of what every data node gets.
 SOURCE, BEFORE, AFTER = "infra/node_config.py", '"tcp-keepalive 60"', '"tcp-keepalive 61"'
-FREEZE_S = 6.0
 ACTIONS = ("share-0", "restore", "standalone")
 # For rehearsal.where: the stacks' names, and the crowd.
 TOLD = "rehearsal.json"
@@ -54,10 +50,17 @@ class Seen:
 class Story:
     """One rehearsal in its place."""
 
-    def __init__(self, place: Place, stage: Stage, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        stage: Stage,
+        say: Callable[[str], None],
+        troubles: Mapping[str, tuple[Trouble, ...]] = FEW,
+    ) -> None:
         self.place = place
         self.stage = stage
         self.say = say
+        self.troubles = troubles
         self.seen = Seen()
         self._probing: dict[str, str] = {}
         self._started = time.monotonic()
@@ -71,13 +74,14 @@ class Story:
             self.act(f"rollout of {old[:12]}, from nothing to all clients")
             self._first(old)
             new = self._new_release()
-            if self.stage.shares:
-                self.act(f"rollout of {new[:12]}: latency is added at the canary")
-                self._trip(new, "canary", self._slow_writes)
-                self._refused(new)
-            self.act(f"rollout of {new[:12]}: production's master hangs while it is watched")
-            self._trip(new, "prod", self._hang)
-            self._restored(new)
+            for phase in ("canary", "prod"):
+                # Without a gateway no client is at the canary, and there is nothing to take back.
+                for trouble in self.troubles[phase] if self.stage.shares or phase == "prod" else ():
+                    self.act(f"rollout of {new[:12]}: at {phase}, {trouble.what}")
+                    self._trip(new, phase, trouble)
+                    self._refused(new)
+                    self._probe("prod", old)  # what is deployed there again
+            self._restored()
             self.act("the load's books")
         if self.stage.shares:
             lost = int(crowd["lost"])
@@ -179,29 +183,33 @@ class Story:
         self.place.git("commit", "--quiet", "--all", "--message", "A new release: another keepalive")
         return self.place.git("rev-parse", "HEAD").strip()
 
-    def _trip(self, release: str, phase: str, disturb: Callable[[str], None]) -> None:
+    def _trip(self, release: str, phase: str, trouble: Trouble) -> None:
         """A rollout that a trigger ends in this phase."""
-        self.place.plan(self.stage.plan(self.place, short=True))
-        moments: list[float] = []
+        self.place.plan(self.stage.plan(self.place, short=True, drill=trouble.before_drill))
+        going: list[Going] = []
 
-        def act() -> None:
-            moments.append(time.time())
-            disturb(phase)
+        def begin() -> Going:
+            contract = self._contract(phase)
+            config = self.place.folder / f"Pulumi.{contract.stack}.yaml"
+            going.append(Going(trouble, contract, Stack(contract.stack, self.place.folder / ".state", config)))
+            return going[0]
 
-        run = self._drive(release, phase, act)
+        run = self._drive(release, phase, begin)
         self.say(f"{run.end}: {run.end_reason}")
-        # Elsewhere it would be another trigger than ours: a busy machine's.
-        holds = run.end == "rolled-back" and run.end_reason.startswith(f"{phase}/")
-        self.seen.note(f"trigger at {phase}", f"{run.end}: {run.end_reason[:150]}", "rolled back by itself", holds)
-        if holds and moments:
+        # Elsewhere, or by another trigger, it would not be ours: a busy machine's.
+        ours = run.end_reason.startswith(f"{phase}/") and any(each in run.end_reason for each in trouble.by)
+        holds = run.end == "rolled-back" and ours
+        what = f"{phase}: {trouble.what}"
+        self.seen.note(what, f"{run.end}: {run.end_reason[:150]}", "rolled back by itself", holds)
+        if holds and going:
             actions = {each: float(entry.data["seconds"]) for each, entry in run.actions_done.items()}
             text = ", ".join(
                 f"{each.partition('-')[0] if 'restore' in each else each} {s:.1f} s" for each, s in actions.items()
             )
             ordered, last = self._ordered(run), max(entry.at.timestamp() for entry in run.actions_done.values())
             took = last - ordered
-            text = f"{took:.1f} s ({text}); noticed {ordered - moments[0]:.1f} s after it began"
-            self.seen.note(f"rollback at {phase}, from the order on", text, "< 300 s", took < 300)
+            text = f"{took:.1f} s ({text}); noticed {ordered - going[0].began:.1f} s after it began"
+            self.seen.note("its rollback, from the order on", text, "< 300 s", took < 300)
 
     def _ordered(self, run: Run) -> float:
         entries = self._journal().entries
@@ -211,10 +219,10 @@ class Story:
         code, lines = self.place.rollout("start", "--release", release)
         refused = code != 0 and any("refused" in line for line in lines)
         self.seen.note("the failed release, started again", " ".join(lines)[:110], "refused", refused)
-        code, _ = self.place.rollout("release", release, "--reason", "the latency was ours")
+        code, _ = self.place.rollout("release", release, "--reason", "the trouble was ours")
         self.seen.note("released by name", f"exit {code}", "exit 0", code == 0)
 
-    def _restored(self, new: str) -> None:
+    def _restored(self) -> None:
         """What production is after its rollback: the earlier release's line, the standalone contract, no share."""
         contract = self._contract("prod")
         with closing(open_as(contract, "operator", observe(contract).masters[0].endpoint, 2.0)) as link:
@@ -226,32 +234,41 @@ class Story:
             self.seen.note("applications' contract", "standalone" if alone else "sentinel", "standalone", alone)
             seen = crowd_of(self.stage.crowd_at(self.place)).where()
             self.seen.note("clients left on the canary", f"{seen['canary']:.0f}", "0", seen["canary"] == 0)
-        self._refused(new)
 
-    def _drive(self, release: str, phase: str = "", act: Callable[[], None] | None = None) -> Run:
-        """`rollout start`, then `advance` and `approve` until the end. `act`: once, when the phase soaks."""
+    def _drive(self, release: str, phase: str = "", begin: Callable[[], Going] | None = None) -> Run:
+        """`rollout start`, then `advance` and `approve` until the end. `begin`: once, when the phase soaks."""
         code, lines = self.place.rollout("start", "--release", release)
         self.say("\n".join(lines))
         if code != 0:
             raise RehearsalError(f"rollout start: {' '.join(lines)}")
+        going: Going | None = None
+
+        def told(line: str) -> None:
+            self.act(f"  {line[:300]}")
+            if going and "rolling back" in line:
+                going.stop()  # a rollback is no repair: what it goes back to must be sound
+
         end = time.monotonic() + ADVANCE_S
-        while time.monotonic() < end:
-            code, lines = self.place.rollout("advance", say=lambda line: self.act(f"  {line[:300]}"))
-            run = self._run()
-            if run.end:
-                return run
-            step = run.next_step
-            if code == 20:
-                self._approve()
-            elif code in (10, 40) and step and step.step.seconds is not None:
-                if self._probing.get(step.phase) != release:
-                    self._probe(step.phase, release)
-                if act and step.phase == phase:
-                    act()
-                    act = None
-            else:
-                raise RehearsalError(f"rollout advance ended with {code}: {' '.join(lines[-3:])[-600:]}")
-        raise RehearsalError(f"the rollout had not ended after {ADVANCE_S:g} s")
+        try:
+            while time.monotonic() < end:
+                code, lines = self.place.rollout("advance", say=told)
+                run = self._run()
+                if run.end:
+                    return run
+                step = run.next_step
+                if code == 20:
+                    self._approve()
+                elif code in (10, 40) and step and step.step.seconds is not None:
+                    if self._probing.get(step.phase) != release:
+                        self._probe(step.phase, release)
+                    if begin and not going and step.phase == phase:
+                        going = begin()
+                else:
+                    raise RehearsalError(f"rollout advance ended with {code}: {' '.join(lines[-3:])[-600:]}")
+            raise RehearsalError(f"the rollout had not ended after {ADVANCE_S:g} s")
+        finally:
+            if going:
+                going.end()
 
     def _approve(self) -> None:
         code, lines = self.place.rollout("approve", "--name", "rehearsal", "--reason", "the preview was recorded")
@@ -261,37 +278,6 @@ class Story:
     def _probe(self, phase: str, release: str) -> None:
         self.place.probe(phase, release)
         self._probing[phase] = release
-
-    def _slow_writes(self, phase: str) -> None:
-        """Every write waits for some ms, until enough of them were seen."""
-        contract, stop = self._contract(phase), Event()
-
-        def slow() -> None:
-            with closing(open_as(contract, "operator", observe(contract).masters[0].endpoint, 2.0)) as link:
-                while not stop.is_set():
-                    try:
-                        link.execute_command("CLIENT", "PAUSE", 8, "WRITE")  # type: ignore[no-untyped-call]
-                    except RedisError:
-                        return
-                    stop.wait(0.009)
-
-        thread = Thread(target=slow, daemon=True)
-        thread.start()
-        stop.wait(30.0)  # the soak goes on meanwhile: the prober samples
-        stop.set()
-        thread.join(5)
-
-    def _hang(self, phase: str) -> None:
-        """The master is frozen for longer than Sentinels wait."""
-        contract = self._contract(phase)
-        stack = Stack(contract.stack, self.place.folder / ".state", self.place.folder / f"Pulumi.{contract.stack}.yaml")
-        node = observe(contract).masters[0].name
-        with victims_of(stack) as victims:
-            victims.freeze(node)
-            try:
-                Event().wait(FREEZE_S)  # the time for which it hangs is the fault
-            finally:
-                victims.revive(node)
 
     def _contract(self, phase: str) -> OperatorContract:
         return read_operator_contract(self.place.contract(phase))

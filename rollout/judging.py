@@ -28,6 +28,7 @@ ALWAYS = ("trigger.error-rate", "trigger.lost-acks", "trigger.sentinels")
 class Seen:
     """What a soak rests on. `baseline`: production's samples; None where there is nothing to compare with.
 
+    `before`: production's own under the release before, `since`: as many from the step's beginning; none elsewhere.
     `planned_failovers`: controlled ones that the journal has while the samples were taken. `quorum`: CKQUORUM's
     answers, one for each look that could ask. `drill`: the checks of the phase's controlled failover; None when its
     plan has none. `raw`: the files that hold the samples; `when`: the last look.
@@ -35,6 +36,8 @@ class Seen:
 
     samples: Sequence[Sample]
     baseline: Sequence[Sample] | None = None
+    before: Sequence[Sample] = ()
+    since: Sequence[Sample] = ()
     planned_failovers: int = 0
     quorum: Sequence[bool] = ()
     drill: Sequence[Check] | None = None
@@ -54,11 +57,15 @@ def judge(seen: Seen) -> Outcome:
         findings += triggers.compare(seen.baseline, seen.samples)
     if seen.drill is not None:
         findings.append(triggers.failover(seen.drill))
+    # These may stop production and never hold it back: what chance explains now, no later sample decides.
+    earlier = triggers.against_before(seen.before, seen.since) if seen.before else ()
+    findings += [finding for finding in earlier if finding.fired]
     claims = [_claim(finding, seen) for finding in findings]
     required = {*ALWAYS, *(claim.id for claim in claims)}
     decision = decide(claims, required)
-    figures = {f"{each.id}, {each.measured.unit}": each.measured.value for each in findings if each.measured}
-    reason = "; ".join(decision.reasons) or f"{len(seen.samples)} samples, {len(findings)} triggers did not fire"
+    asked = {each.id: each for each in (*findings, *earlier)}
+    figures = {f"{each.id}, {each.measured.unit}": each.measured.value for each in asked.values() if each.measured}
+    reason = "; ".join(decision.reasons) or f"{len(seen.samples)} samples, {len(asked)} triggers did not fire"
     return Outcome(decision.verdict, reason, figures=figures)
 
 

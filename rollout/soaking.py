@@ -22,6 +22,9 @@ from smoke_tests.verdict import Verdict
 WINDOW = 100_000
 # Samples that name another release: the triggers judge them, for they are of this stack; the report does not use them.
 OTHERS = "samples-of-others.jsonl"
+# Production's under the release before, and so many of them: an hour at a prober's usual ten a second. They are held
+# against as many from the beginning of the step, for later ones differ by the time of day as well.
+BEFORE, COMPARED = "before.jsonl", 36_000
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Soaking:
         after = credit.last.sequence if credit.last else int(begun.data["after"])
         fresh = self._stacks.samples(self._phase.samples, after)
         base = self._fresh_baseline(int(data["baseline"]))
-        evidence = keep(self._store, {**self._sorted(fresh), **_file("baseline", base)})
+        before = self._before(int(begun.data["after"])) if last is None else []
+        evidence = keep(self._store, {**self._sorted(fresh), **_file("baseline", base), **_file("before", before)})
         credit = credit.add(fresh)
         state = self._stacks.state(self._phase.stack).state
         drift = self._stacks.drift(self._phase.stack)
@@ -118,12 +122,26 @@ class Soaking:
     def _fresh_baseline(self, after: int) -> list[Sample]:
         return self._stacks.samples(self._run.plan.phases["prod"].samples, after) if self._compares else []
 
+    def _before(self, until: int) -> list[Sample]:
+        """Production's latest samples of the release before, from before its `up` began."""
+        ups = [each.begun for each in self._run.of_phase("prod") if each.step.kind == "up"]
+        if self._record.phase != "prod" or not ups[0]:
+            return []
+        found = [
+            sample
+            for sample in self._stacks.samples(self._phase.samples, -1)
+            if sample.sequence <= until and sample.wall < ups[0].at and sample.release != self._run.release
+        ]
+        return [sample for sample in found if sample.release == found[-1].release][-COMPARED:]
+
     def _judge(self, fresh: list[dict[str, Any]], quorum: bool | None, now: datetime) -> Outcome:
         looks = self._record.observations
         pieces = [piece for entry in looks for piece in entry.data["evidence"]] + fresh
         try:
-            samples = self._read(pieces, "samples.jsonl", OTHERS)
-            baseline = self._read(pieces, "baseline.jsonl") if self._compares else None
+            samples = self._latest_of(pieces, "samples.jsonl", OTHERS)
+            baseline = self._latest_of(pieces, "baseline.jsonl") if self._compares else None
+            before = self._latest_of(pieces, BEFORE)
+            since = self._read(pieces, COMPARED, "samples.jsonl", OTHERS)[:COMPARED] if before else []
             drill = self._drill()
         except EvidenceLost as error:
             verdict = Verdict.FAIL if error.edited else Verdict.INCONCLUSIVE
@@ -134,6 +152,8 @@ class Soaking:
             Seen(
                 samples,
                 baseline,
+                before,
+                since,
                 planned_failovers=self._run.planned_failovers(self._record.phase, epochs[0]) if epochs else 0,
                 quorum=[*answers, *([] if quorum is None else [quorum])],
                 drill=drill,
@@ -158,13 +178,17 @@ class Soaking:
         named = _file("samples", [sample for sample in fresh if sample.release == release])
         return named | ({OTHERS: _content(others)} if others else {})
 
-    def _read(self, pieces: list[dict[str, Any]], *names: str) -> list[Sample]:
-        """Of the triggers' window, in the order in which they were taken."""
+    def _latest_of(self, pieces: list[dict[str, Any]], *names: str) -> list[Sample]:
+        """What the triggers judge."""
+        return self._read(pieces[::-1], WINDOW, *names)[-WINDOW:]
+
+    def _read(self, pieces: list[dict[str, Any]], enough: int, *names: str) -> list[Sample]:
+        """The files of these names, from the first on until there is enough; in the order in which they were taken."""
         found: list[Sample] = []
         for piece in map(Piece.model_validate, pieces):
-            if piece.name in names:
+            if piece.name in names and len(found) < enough:
                 found += [Sample.model_validate_json(line) for line in fetch(self._store, piece).splitlines()]
-        return sorted(found, key=lambda sample: sample.sequence)[-WINDOW:]
+        return sorted(found, key=lambda sample: sample.sequence)
 
     def _text(self, credit: Credit, needed: float, outcome: Outcome, silent: bool) -> str:
         text = f"{show(credit.credited_s)} of {show(needed)} credited, {credit.samples} samples, {credit.pauses} pauses"

@@ -59,6 +59,15 @@ def compare(baseline: Sequence[Sample], canary: Sequence[Sample]) -> tuple[Findi
     return (*latencies, throughput(baseline, canary), more_errors(_errors(baseline), _errors(canary)))
 
 
+def against_before(before: Sequence[Sample], now: Sequence[Sample]) -> tuple[Finding, ...]:
+    """The same stack under the release before and under this one. No p99: a tail is another one at another hour."""
+    medians = [
+        _worse_latency(operation, "median", 0.5, MIN_MEDIAN, _latencies(before, operation), _latencies(now, operation))
+        for operation in OPERATIONS
+    ]
+    return (*medians, throughput(before, now), more_errors(_errors(before), _errors(now)))
+
+
 def watch(samples: Sequence[Sample], planned_failovers: int = 0) -> tuple[Finding, ...]:
     """What one side shows by itself: errors, lost writes, unrest among the Sentinels."""
     return error_rate(_errors(samples)), lost_acks(samples), sentinels(samples, planned_failovers)

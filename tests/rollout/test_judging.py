@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from prober.samples import Sample
 from rollout.engine import Code, Engine
 from rollout.evidence import RawFile
 from rollout.judging import Seen, checks_of, judge, judge_drill
@@ -15,7 +16,7 @@ from rollout.plan import read
 from rollout.stacks import Outcome
 from rollout.store import FolderStore
 from smoke_tests.verdict import Verdict
-from tests.rollout.fakes import UNATTENDED, FolderStacks, drill, sample, steady
+from tests.rollout.fakes import PLAN, UNATTENDED, FolderStacks, drill, sample, steady
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
 
@@ -55,6 +56,47 @@ def test_a_drill_that_lost_writes_fires() -> None:
     assert outcome.verdict is Verdict.FAIL and "trigger.failover" in outcome.reason
     assert judge_drill(Outcome(Verdict.PASS, "", files={"drill.json": drill(lost=3)})).verdict is Verdict.FAIL
     assert judge_drill(Outcome(Verdict.PASS, "", files={"drill.json": b"{}"})).verdict is Verdict.INCONCLUSIVE
+
+
+def slower(factor: float, count: int = 3000) -> list[Sample]:
+    return [each.model_copy(update={"latency_ms": (each.latency_ms or 0.0) * factor}) for each in steady(count)]
+
+
+def test_production_is_held_against_itself_under_the_release_before() -> None:
+    before = steady(3000, release="r0")
+    outcome = judge(replace(GOOD, before=before, since=slower(1.3)))
+    assert outcome.verdict is Verdict.FAIL
+    assert "trigger.latency-median-read" in outcome.reason and "trigger.latency-median-write" in outcome.reason
+    assert judge(replace(GOOD, before=before, since=slower(1.19))).verdict is Verdict.PASS
+    # By itself no error rate that is too high: five points more than before, of too few to know the rate.
+    more = judge(replace(GOOD, before=before, since=[sample(n, ok=n % 10 != 0) for n in range(1500)]))
+    assert more.verdict is Verdict.FAIL and "trigger.more-errors" in more.reason
+
+
+def test_what_could_be_chance_does_not_hold_production_back() -> None:
+    few = judge(replace(GOOD, before=steady(300, release="r0"), since=slower(1.3, 300)))
+    assert few.verdict is Verdict.PASS
+    assert few.figures["trigger.latency-median-read, % worse"] == pytest.approx(30)
+
+
+def test_the_engine_compares_with_before_the_up_only_and_keeps_what_it_compared(tmp_path: Path) -> None:
+    stacks = FolderStacks(tmp_path / "stacks")
+    ran_before = [sample(n, release="r0", latency_ms=1.0) for n in range(3000)]
+    # After the clock of the `up`: its own doing, whatever it names.
+    during = [
+        sample(3000 + n, release="r0", latency_ms=9.0, wall=datetime(2100, 1, 1, tzinfo=UTC)) for n in range(3000)
+    ]
+    engine = Engine(FolderStore(tmp_path / "journal"), stacks, lambda _line: None)
+    engine.start(read(PLAN.replace("approval, ", "", 1)), "r1")
+    assert engine.advance().code is Code.WAITING  # the canary is done
+    stacks.feeds["prod"] = [*ran_before, *during]
+    engine.approve("ann", "a test")
+    assert engine.advance().code is Code.SOAKING
+    stacks.feeds["prod"] += [sample(6000 + n, latency_ms=2.0) for n in range(3000)]
+    assert engine.advance().code is Code.FAILED
+    assert "1.000 ms -> 2.000 ms" in engine.current().end_reason, engine.current().end_reason
+    kept = [piece["name"] for step, piece in engine.current().evidence if step.startswith("prod/")]
+    assert kept.count("before.jsonl") == 1
 
 
 def test_the_engine_counts_the_failovers_of_the_journal_by_their_epoch(tmp_path: Path) -> None:

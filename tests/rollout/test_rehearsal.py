@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
+from infra.contract import OperatorContract
 from rehearsal.clients import together
 from rehearsal.crowd_pods import RANGE, networks_of, nodes_of, pod
 from rehearsal.place import Place, RehearsalError, made
 from rehearsal.stage import Stage, bucket, docker, kubernetes, processes
+from rehearsal.troubles import EVERY, FEW, Going, Trouble
+from rollout import triggers
 from rollout.plan import read
+from tests.rollout.fakes import steady
+from tools.stacks import Stack
 
 IMAGES = dict.fromkeys(("image", "gatewayImage", "firewallImage", "smokeImage"), f"sha256:{'0' * 64}")
 IN_A_CLUSTER = kubernetes(IMAGES, "/kubeconfig", ["10.77.0.1", "10.77.0.11"])
@@ -24,6 +30,45 @@ def test_its_plans_are_valid(stage: Stage, short: bool, tmp_path: Path) -> None:
     plan = read(stage.plan(Place(tmp_path), short=short))
     shares = [step.percent for _, _, step in plan.steps() if step.kind == "share"]
     assert bool(shares) is stage.shares and plan.rehearses is stage.shares
+
+
+def test_every_trigger_has_a_trouble_that_must_fire_it() -> None:
+    samples = steady()
+    findings = [*triggers.watch(samples), *triggers.compare(samples, samples), triggers.quorum([True])]
+    assert {trouble.what for phase in FEW.values() for trouble in phase} < {t.what for t in EVERY["prod"]}
+    for phase, wanted in (
+        ("canary", [*(each.id for each in findings), triggers.failover([]).id]),
+        ("prod", [each.id for each in (*triggers.watch(samples), *triggers.against_before(samples, samples))]),
+    ):
+        named = [name for trouble in EVERY[phase] for name in trouble.by]
+        assert [each for each in wanted if not any(name in each for name in named)] == [], phase
+
+
+def test_a_short_plan_has_the_failover_only_where_a_trouble_waits_for_it(tmp_path: Path) -> None:
+    def canary(*, drill: bool) -> list[str]:
+        plan = read(IN_A_CLUSTER.plan(Place(tmp_path), short=True, drill=drill))
+        return [str(step.kind) for step in plan.phases["canary"].steps][-3:]
+
+    assert canary(drill=False) == ["smoke", "share", "soak"]
+    assert canary(drill=True) == ["soak", "failover", "soak"]
+
+
+def test_a_trouble_ends_when_it_is_told_to_and_one_that_fails_is_said(tmp_path: Path) -> None:
+    contract, stack = OperatorContract.model_construct(), Stack("s", tmp_path, tmp_path / "s.yaml")
+    undone: list[str] = []
+
+    def wait(_contract: object, _stack: object, stop: Event) -> None:
+        undone.append("in time" if stop.wait(30) else "late")
+
+    def fail(_contract: object, _stack: object, _stop: Event) -> None:
+        raise OSError("no way there")
+
+    going = Going(Trouble("waits", (), wait), contract, stack)
+    going.stop()
+    going.end()
+    assert undone == ["in time"]
+    with pytest.raises(RehearsalError, match="no way there"):
+        Going(Trouble("fails", (), fail), contract, stack).end()
 
 
 def test_in_a_cluster_the_canary_lets_in_productions_gateway_and_both_the_crowd(tmp_path: Path) -> None:
