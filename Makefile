@@ -5,13 +5,15 @@ ARGS ?=
 CONFIRM ?=
 CLIENTS_OF ?=
 PERCENT ?=
+FROM ?=
+SWITCH ?=
 RELEASE ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-long check bench rollout rehearsal share faults lock bootstrap
+.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-long check bench rollout rehearsal share migrate faults lock bootstrap
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +85,9 @@ share: bootstrap ## Send PERCENT of the clients of STACK's gateway to its canary
 
 rehearsal: bootstrap ## A whole rollout in minutes on stacks of its own, rollbacks included: ARGS=kubernetes, docker or process
 	@$(PY) -m rehearsal $(ARGS)
+
+migrate: bootstrap ## Take over an existing Redis: FROM=host:port, then again with SWITCH=yes (docs/migration.md)
+	@$(TOOL) run --stack $(STACK) -- tools.migrate --from "$(FROM)" --switch "$(SWITCH)"
 
 faults: bootstrap ## Kill and freeze nodes of a staging stack under load, heal it, judge: ARGS='--out FILE'
 	@$(TOOL) run --stack $(STACK) -- tools.faults $(ARGS)

@@ -230,16 +230,20 @@ def test_to_standalone_and_back_without_losing_a_write(stack: DockerStack) -> No
     stack.smoke()
 
 
-def test_passwords_are_in_no_inspect_log_or_plain_state(stack: DockerStack) -> None:
+def test_passwords_are_in_no_inspect_log_evidence_or_plain_state(stack: DockerStack) -> None:
+    stack.smoke()
     contract = stack.contract()
     passwords = [secret.get_secret_value() for secret in (contract.password, *contract.users.values())]
     texts = []
     for name in stack.ids():
         container = stack.client.containers.get(name)
         texts += [str(container.attrs), container.logs().decode(errors="replace"), str(container.top())]
-    backend = [path.read_text(errors="replace") for path in (stack.home / "backend").rglob("*") if path.is_file()]
+    for folder in ("backend", "evidence"):
+        files = [path for path in (stack.home / folder).rglob("*") if path.is_file()]
+        assert files, folder
+        texts += [path.read_text(errors="replace") for path in files]
     for password in passwords:
-        assert not any(password in text for text in (*texts, *backend))
+        assert not any(password in text for text in texts)
 
 
 def test_a_protected_stack_refuses_to_be_destroyed(stack: DockerStack) -> None:
