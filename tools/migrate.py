@@ -83,7 +83,7 @@ class Migration:
                 )
             leads = setting(self._stack, "canary") == str(self._old)
             began = time.monotonic()
-            old.execute_command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
+            old.client_pause(PAUSE_MS, all=False)
             try:
                 wanted = int(old.info("replication")["master_repl_offset"])
                 _await(lambda: _offset(node) >= wanted, f"the node has not got offset {wanted}, nothing was moved")
@@ -93,7 +93,7 @@ class Migration:
                 if leads:
                     set_share(self._stack, 0)
             finally:
-                old.execute_command("CLIENT", "UNPAUSE")
+                old.client_unpause()
             took = time.monotonic() - began
             old.client_kill_filter(_type="normal", skipme=True)
             print(f"{self._contract.nodes[0].name} is the master, {node.dbsize()} keys; writes were held {took:.2f} s")
@@ -163,7 +163,7 @@ def _expect_master(server: redis.Redis, name: str) -> None:
 def _refusing_writes(old: redis.Redis) -> Iterator[None]:
     """From now on, before there is another master: whoever dies in between leaves one that takes writes, or none."""
     names = ("min-replicas-max-lag", "min-replicas-to-write")
-    before = {name: old.config_get(name)[name] for name in names}
+    before = {name: str(old.config_get(name)[name]) for name in names}
     old.config_set("min-replicas-max-lag", "10")
     old.config_set("min-replicas-to-write", str(NEVER))
     try:

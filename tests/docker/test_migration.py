@@ -72,7 +72,7 @@ def test_an_old_redis_is_taken_over_under_load_without_a_lost_write(
     application = stack.contract().application(standalone=True)
     with Ledger(application) as ledger:
         ledger.wait_for_acks(500)
-        assert int(server.dbsize()) > 400  # type: ignore[arg-type]
+        assert int(server.dbsize()) > 400
         # 2. The node follows. Said twice, it is done once.
         assert "in sync" in stack.make("migrate", f"FROM={old}:6379")
         assert "in sync" in stack.make("migrate", f"FROM={old}:6379")
