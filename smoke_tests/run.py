@@ -61,6 +61,8 @@ def run(order: Order, path: Path, scrub: Scrubber, display: Display, interruptio
         Setting(order.question, samples), scrub, order.repeat, display.begun, display.ended, interruption
     )
     code = pytest.ExitCode.NO_TESTS_COLLECTED
+    # What this machine's user likes to give pytest, such as `-k` or `-v`, is nothing to the gate.
+    os.environ.pop("PYTEST_ADDOPTS", None)
     if applicable:
         code = pytest.ExitCode(pytest.main([*_PYTEST_OPTIONS, *(spec.node_id for spec in applicable)], [recorder]))
     left_out = tuple(_not_applicable(spec) for spec in order.asked if spec not in applicable)

@@ -46,6 +46,16 @@ def test_a_whole_run_passes_in_time_and_leaves_nothing_behind(deployment: Deploy
 
 
 @pytest.mark.deployment
+def test_options_for_pytest_in_the_environment_leave_no_check_out(
+    deployment: Deployment, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing --no-such-option")
+    outcome = runner.smoke(deployment.contract, "--only", "contract.round-trip")
+    assert outcome.code == 0, outcome.output
+    assert outcome.verdicts() == {"contract.round-trip": Verdict.PASS}
+
+
+@pytest.mark.deployment
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_cut_short_leaves_evidence_of_what_it_did(
     how: signal.Signals, deployment: Deployment, runner: Runner
