@@ -38,15 +38,9 @@ def docker_nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     from tests.docker.stack import DockerStack
 
     tls = str(find_servers().tls).lower()
-    stack = DockerStack(
-        tmp_path_factory.mktemp("docker"), client, image=images.redis_image(client), tls=tls, **settings
-    )
-    try:
-        stack.make("secrets")
-        stack.make("up")
+    image = images.redis_image(client)
+    with DockerStack(tmp_path_factory.mktemp("docker"), client, image=image, tls=tls, **settings).brought_up() as stack:
         yield DockerNodes(stack)
-    finally:
-        stack.remove_everything()
 
 
 @pytest.fixture(scope="session")

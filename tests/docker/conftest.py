@@ -53,10 +53,6 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
 ) -> Iterator[DockerStack]:
     """A stack on Redis, up: gateway and firewall on, 1 master, 2 replicas, 3 Sentinels."""
-    made = DockerStack(tmp_path_factory.mktemp("docker"), engine, image=images.redis_image(engine), **helper_images)
-    try:
-        made.make("secrets")
-        made.make("up")
+    image = images.redis_image(engine)
+    with DockerStack(tmp_path_factory.mktemp("docker"), engine, image=image, **helper_images).brought_up() as made:
         yield made
-    finally:
-        made.remove_everything()

@@ -8,9 +8,10 @@ import random
 import re
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from docker.errors import NotFound
 
@@ -58,6 +59,20 @@ class OwnStack(Stack):
 
     def smoke(self) -> None:
         self.make("smoke", f"ARGS=--evidence {self.home / 'evidence'}")
+
+    @contextmanager
+    def brought_up(self) -> Iterator[Self]:
+        """Up with generated passwords; whatever comes of it, nothing is left."""
+        try:
+            self.make("secrets")
+            self.make("up")
+            yield self
+        finally:
+            self.remove_everything()
+
+    def remove_everything(self) -> None:
+        """Whatever a failed test left."""
+        raise NotImplementedError
 
     def up_under_load(self, *command: str, through_gateway: bool = False) -> tuple[str, LedgerReport]:
         """`make COMMAND` (default up) while four writers write; what it printed, and what they saw."""

@@ -25,15 +25,9 @@ def stack(
     tmp_path: Path, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
 ) -> Iterator[DockerStack]:
     """One node and a gateway, and nothing that keeps the node from reaching the old server."""
-    made = DockerStack(
-        tmp_path, engine, image=images.redis_image(engine), mode="standalone", firewall="false", **helper_images
-    )
-    try:
-        made.make("secrets")
-        made.make("up")
+    alone = {"mode": "standalone", "firewall": "false"}
+    with DockerStack(tmp_path, engine, image=images.redis_image(engine), **alone, **helper_images).brought_up() as made:
         yield made
-    finally:
-        made.remove_everything()
 
 
 @pytest.fixture

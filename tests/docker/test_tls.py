@@ -36,13 +36,10 @@ def secured(
 ) -> Iterator[DockerStack]:
     """A stack with TLS, up."""
     image = images.redis_image(engine)
-    made = DockerStack(tmp_path_factory.mktemp("tls"), engine, image=image, tls="true", **helper_images)
-    try:
-        made.make("secrets")
-        made.make("up")
+    with DockerStack(
+        tmp_path_factory.mktemp("tls"), engine, image=image, tls="true", **helper_images
+    ).brought_up() as made:
         yield made
-    finally:
-        made.remove_everything()
 
 
 def stranger() -> KeyPair:

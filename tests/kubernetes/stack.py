@@ -59,10 +59,5 @@ def brought_up(home: Path, images: dict[str, str]) -> Iterator[KubernetesStack]:
     from infra.targets.servers import find_servers
 
     chosen = {key: value for key, value in images.items() if key.endswith("mage")}
-    made = KubernetesStack(home, tls=str(find_servers().tls).lower(), **chosen)
-    try:
-        made.make("secrets")
-        made.make("up")
+    with KubernetesStack(home, tls=str(find_servers().tls).lower(), **chosen).brought_up() as made:
         yield made
-    finally:
-        made.remove_everything()
