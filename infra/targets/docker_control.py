@@ -28,6 +28,8 @@ UID = 999
 # The handover (10 s to prepare, 20 s to settle) and the server's own end (15 s) fit in.
 STOP_TIMEOUT_S = 60
 READY_TIMEOUT_S = 120.0
+# The engine starts again what ends, after a longer pause each time: so often is some ten seconds, and no accident.
+ENDINGS = 6
 
 
 class NodeError(Exception):
@@ -87,10 +89,19 @@ def _archive(files: Mapping[str, str], folders: list[str]) -> bytes:
 
 def running(client: Any, name: str) -> Any | None:
     """The container if it runs."""
+    container = _find(client, name)
+    return container if container and container.status == "running" else None
+
+
+def _find(client: Any, name: str) -> Any | None:
     with suppress(NotFound):
-        container = client.containers.get(name)
-        return container if container.status == "running" else None
+        return client.containers.get(name)
     return None
+
+
+def _restarts(container: Any | None) -> int:
+    """How often the engine has started it again."""
+    return int(container.attrs["RestartCount"]) if container else 0
 
 
 def execute(container: Any, script: str, *arguments: str) -> tuple[int, str]:
@@ -145,12 +156,17 @@ def thaw(client: Any, name: str) -> None:
 def await_probe(client: Any, name: str, probe: str, timeout_s: float = READY_TIMEOUT_S) -> None:
     """Wait until the container runs and, but for `runs`, `probe.sh PROBE` succeeds in it.
 
-    Raises NodeError after `timeout_s`.
+    Raises NodeError after `timeout_s`, or when the container has ended ENDINGS times meanwhile.
     """
+    before = _restarts(_find(client, name))
 
     def succeeds() -> bool:
-        container = running(client, name)
-        return container is not None and (probe == "runs" or execute(container, "probe.sh", probe)[0] == 0)
+        container = _find(client, name)
+        if container and _restarts(container) - before >= ENDINGS:
+            code = container.attrs["State"]["ExitCode"]
+            raise NodeError(f"{name}: ended {ENDINGS} times, the last with {code}\n{log_tail(client, name)}")
+        runs = container is not None and container.status == "running"
+        return runs and (probe == "runs" or execute(container, "probe.sh", probe)[0] == 0)
 
     if not _await(timeout_s, succeeds):
         raise NodeError(f"{name}: not {probe} within {timeout_s:.0f} s\n{log_tail(client, name)}")

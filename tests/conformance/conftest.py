@@ -1,6 +1,7 @@
 """The laws' tests take `deployment`: the same tests on every target's nodes.
 
-A target more is a session's fixture that yields its `Nodes`, and one more of the parameters of `nodes`.
+A target more is a package's fixture that yields its `Nodes`, and one more of the parameters of `nodes`. A stack ends
+with the package: as long as it runs, it takes its part of the machine.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.kubernetes.nodes import KubernetesNodes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def docker_nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerNodes]:
     """A stack of `make up` on the Docker engine, with TLS if this machine's CLI can: handovers are asked for by it."""
     client: Any = request.getfixturevalue("engine")
@@ -43,7 +44,7 @@ def docker_nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         yield DockerNodes(stack)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubernetes_nodes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KubernetesNodes]:
@@ -59,7 +60,7 @@ def kubernetes_nodes(
 
 
 @pytest.fixture(
-    scope="session",
+    scope="package",
     params=[
         pytest.param("process_nodes", id="process", marks=pytest.mark.deployment),
         DOCKER,
