@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ def lock_files(backend: Path, stack: str) -> list[Path]:
 
 def exists(backend: Path, stack: str) -> bool:
     return checkpoint_file(backend, stack).is_file()
+
+
+def mend(backend: Path) -> None:
+    """Remove what a killed pulumi left half written, beside files that are whole: their empty attributes.
+
+    Pulumi replaces a file as a whole, but empties and rewrites the `.attrs` beside it; killed in between, every later
+    command fails with "failed to load checkpoint: EOF". A file without attributes is as good to it.
+    """
+    for attributes in (backend / ".pulumi").rglob("*.attrs"):
+        with suppress(FileNotFoundError):
+            if attributes.stat().st_size == 0:
+                attributes.unlink()
 
 
 def salt(backend: Path, stack: str) -> str | None:

@@ -184,6 +184,7 @@ class Deployment:
     def _held(self, what: str) -> Iterator[None]:
         with only_one(self.stack.folder, self.stack.name, f"{what} {self.stack.name}"):
             if self.backend:
+                checkpoint.mend(self.backend)
                 files = checkpoint.lock_files(self.backend, self.stack.name)
                 clear_dead_locks(files, self.stack.name, lambda: call(["cancel", "--yes"], self.environment))
             yield

@@ -54,6 +54,16 @@ def test_a_killed_up_is_finished_by_the_next_one(new_stack: Stack, seconds: floa
     assert set(new_stack.operations(new_stack.make("up"))) == {"unchanged"}
 
 
+def test_a_checkpoint_whose_attributes_a_kill_left_empty_is_no_dead_end(new_stack: Stack) -> None:
+    """Pulumi empties and rewrites them beside every checkpoint: a kill in between is rare, and was met."""
+    new_stack.make("up")
+    pids = new_stack.pids()
+    (attributes,) = (new_stack.state / "pulumi" / ".pulumi" / "stacks").rglob("dev.json.attrs")
+    attributes.write_text("")
+    assert set(new_stack.operations(new_stack.make("up"))) == {"unchanged"}
+    assert new_stack.pids() == pids
+
+
 def test_ctrl_c_ends_an_up_without_a_traceback_and_the_next_one_finishes_it(new_stack: Stack) -> None:
     first = new_stack.start("up")
     await_that(lambda: "data-0" in new_stack.pids(), 60, "the first node")
