@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -109,7 +109,7 @@ def _hang_sentinels(contract: OperatorContract, stack: Stack, stop: Event) -> No
     _freeze(stack, [f"sentinel-{index}" for index in range(count - contract.quorum + 1)], stop, LONGEST_S)
 
 
-def _freeze(stack: Stack, nodes: tuple[str, ...] | list[str], stop: Event, seconds: float) -> None:
+def _freeze(stack: Stack, nodes: Sequence[str], stop: Event, seconds: float) -> None:
     with victims_of(stack) as victims:
         try:
             for node in nodes:
