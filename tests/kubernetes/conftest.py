@@ -12,6 +12,7 @@ import pytest
 from tests.docker import images
 from tests.docker.conftest import engine as engine
 from tests.docker.conftest import helper_images as helper_images
+from tests.engine.stack import await_converged
 from tests.kubernetes.lab import LAB, get, let_answers_pass, load_images
 from tests.kubernetes.stack import KubernetesStack, brought_up
 
@@ -51,10 +52,21 @@ def cluster_images(cluster: None, engine: Any, helper_images: dict[str, str]) ->
     return ids
 
 
-@pytest.fixture(scope="module")
-def stack(
+@pytest.fixture(scope="package")
+def shared(
     tmp_path_factory: pytest.TempPathFactory, cluster_images: dict[str, str], binaries: None
-) -> Iterator[KubernetesStack]:
-    """A stack under TLS, up: gateway and policies on, 1 master, 2 replicas, 3 Sentinels."""
+) -> Iterator[tuple[KubernetesStack, dict[str, str]]]:
+    """A stack under TLS, up: gateway and policies on, 1 master, 2 replicas, 3 Sentinels; and its settings."""
     with brought_up(tmp_path_factory.mktemp("kubernetes"), cluster_images) as made:
-        yield made
+        yield made, made.settings
+
+
+@pytest.fixture(scope="module")
+def stack(shared: tuple[KubernetesStack, dict[str, str]]) -> KubernetesStack:
+    """The package's stack as it was brought up: what the module before has changed is undone by an `up`."""
+    made, born = shared
+    if made.settings != born:
+        made.configure(born)
+        made.make("up")
+    await_converged(made.contract())
+    return made

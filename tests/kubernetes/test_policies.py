@@ -65,6 +65,8 @@ def test_who_is_denied_gets_no_answer_and_who_is_allowed_does(stack: KubernetesS
         kubectl("--namespace", namespace, "apply", "-f", "-", stdin=text)
         kubectl("--namespace", namespace, "wait", "pod", f"{name}-{node}", "--for=condition=Ready", "--timeout=60s")
     found = {name: answers(namespace, f"{name}-{node}", paths) for name, (namespace, _) in who.items()}
+    for name, (namespace, _) in who.items():
+        kubectl("--namespace", namespace, "delete", "pod", f"{name}-{node}")
     assert found == {"stranger": [], "friend": paths, "foreigner": []}
 
 
