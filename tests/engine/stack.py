@@ -62,7 +62,13 @@ class Stack:
     def make(self, *arguments: str, fails: bool = False) -> str:
         """`make ARGUMENTS`; returns what it printed. AssertionError when its success is not as expected."""
         process = self.start(*arguments)
-        output, _ = process.communicate(timeout=400)
+        try:
+            output, _ = process.communicate(timeout=400)
+        except subprocess.TimeoutExpired:
+            # Its lock would refuse whatever is asked of the stack next.
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            raise AssertionError(f"make {shlex.join(arguments)} had not ended after 400 s:\n{output}") from None
         ended = process.returncode
         assert (ended != 0) == fails, f"make {shlex.join(arguments)} ended with {ended}:\n{output}"
         return output

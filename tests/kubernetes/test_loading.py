@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from client.links import open_as
 from tests.docker.images import REDIS
 from tests.engine.stack import await_converged, master_of
 from tests.kubernetes.lab import load_images
-from tests.kubernetes.stack import KubernetesStack
+from tests.kubernetes.stack import KubernetesStack, brought_up
 from tests.waiting import await_that
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(1500)]
@@ -40,14 +42,13 @@ USER 999
 """
 
 
-@pytest.fixture(scope="module")
-def slow(stack: KubernetesStack, engine: Any) -> KubernetesStack:
-    """The stack on a server that loads slowly."""
+@pytest.fixture
+def slow(tmp_path: Path, engine: Any, cluster_images: dict[str, str], binaries: None) -> Iterator[KubernetesStack]:
+    """A stack of its own, whose servers load slowly: they would not get far with what other tests have left."""
     image, _ = engine.images.build(fileobj=io.BytesIO(SLOW.encode()), tag="local/redis:slow", rm=True)
     load_images(["local/redis:slow"])
-    stack.set(image=str(image.id))
-    stack.make("up")
-    return stack
+    with brought_up(tmp_path, cluster_images | {"image": str(image.id)}) as made:
+        yield made
 
 
 def test_a_node_that_loads_for_long_is_never_restarted(slow: KubernetesStack) -> None:
