@@ -70,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"error: {error}", soft_wrap=True, markup=False)
         return 1
     except KeyboardInterrupt:
+        _show(console, story.seen if story else Seen())
         say("interrupted; the stacks were removed")
         return 130
     _show(console, story.seen)

@@ -42,18 +42,25 @@ class Stage:
         stacks = {"stack": place.stack("prod")} | ({"namespace": f"{place.mark}clients"} if self.asks_canary else {})
         return stacks | dict(self.crowd)
 
-    def plan(self, place: Place, *, short: bool, drill: bool = False) -> str:
-        """rollout.yaml. `short`: without what was shown once already; `drill`: but with the controlled failover."""
+    def plan(self, place: Place, trouble_at: str = "", *, drill: bool = False) -> str:
+        """rollout.yaml. `trouble_at`: the phase that is to fail; what was shown once already is left out then.
+
+        `drill`: but with the controlled failover at the canary.
+        """
+        short = bool(trouble_at)
         proofs = ["teeth", "faults"] if not short else []
         rehearsal = ["rehearsal"] if self.shares else []
-        staging = ["preflight", "preview", "up", "smoke", *proofs, *rehearsal, {"soak": "12s"}]
+        # A plan has one; what never gets to prod does it there.
+        early, late = ([], rehearsal) if trouble_at == "canary" else (rehearsal, [])
+        staging = ["preflight", "preview", "up", "smoke", *proofs, *early, {"soak": "12s" if not short else "3s"}]
         approval = ["approval"] if not short else []
         shares = [{"share": percent} for percent in ((1, 5, 10) if not short else (10,))] if self.shares else []
         failover: list[object] = ["failover"] if not short else [{"soak": "3s"}, "failover"] if drill else []
-        canary = ["preflight", "preview", *approval, "up", "smoke", *shares, *failover, {"soak": SOAK}]
+        soak = {"soak": SOAK if trouble_at != "prod" else "5s"}
+        canary = ["preflight", "preview", *approval, "up", "smoke", *shares, *failover, soak]
         back = [{"share": 0}] if self.shares else []
         monitoring = {"monitoring": "12s" if not short else WATCH}
-        prod = ["preflight", "preview", *approval, "up", "smoke", *back, monitoring]
+        prod = ["preflight", *late, "preview", *approval, "up", "smoke", *back, monitoring]
         content = {
             "project": "rehearsal",
             "journal": ".state/rollout",

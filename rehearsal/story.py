@@ -128,15 +128,14 @@ class Story:
                 ledger.wait_for_acks(50)
                 yield found
             report = ledger.verify()
-        self.say(f"ledger: {report}")
-        gap = f"longest gap {report.longest_gap_ms / 1000:.2f} s"
-        what = "ledger at prod's gateway" if self.stage.shares else "ledger at prod"
-        self.seen.note(
-            f"{what}: lost acks", f"{len(report.lost)} of {report.acknowledged}, {gap}", "0", not report.lost
-        )
+            self.say(f"ledger: {report}")
+            gap = f"longest gap {report.longest_gap_ms / 1000:.2f} s"
+            what = "ledger at prod's gateway" if self.stage.shares else "ledger at prod"
+            text = f"{len(report.lost)} of {report.acknowledged}, {gap}"
+            self.seen.note(f"{what}: lost acks", text, "0", not report.lost)
 
     def _first(self, release: str) -> None:
-        self.place.plan(self.stage.plan(self.place, short=False))
+        self.place.plan(self.stage.plan(self.place))
         run = self._drive(release)
         self.seen.note("rollout to all clients", run.end, "done", run.end == "done")
         if run.end != "done":
@@ -185,7 +184,7 @@ class Story:
 
     def _trip(self, release: str, phase: str, trouble: Trouble) -> None:
         """A rollout that a trigger ends in this phase."""
-        self.place.plan(self.stage.plan(self.place, short=True, drill=trouble.before_drill))
+        self.place.plan(self.stage.plan(self.place, phase, drill=trouble.before_drill))
         going: list[Going] = []
 
         def begin() -> Going:

@@ -58,6 +58,7 @@ def shared(
 ) -> Iterator[tuple[KubernetesStack, dict[str, str]]]:
     """A stack under TLS, up: gateway and policies on, 1 master, 2 replicas, 3 Sentinels; and its settings."""
     with brought_up(tmp_path_factory.mktemp("kubernetes"), cluster_images) as made:
+        assert made.restarts() == 0, "a first `up` restarts nothing"
         yield made, made.settings
 
 

@@ -21,7 +21,7 @@ from tests.kubernetes.stack import KubernetesStack
 from tests.waiting import await_that
 from tools.paths import ROOT
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
 
 PYTHON = """\
 FROM debian:bookworm-slim

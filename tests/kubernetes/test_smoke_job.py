@@ -17,7 +17,7 @@ from tests.kubernetes.lab import lab
 from tests.kubernetes.stack import KubernetesStack
 from tools.images import build
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

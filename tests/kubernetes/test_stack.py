@@ -36,7 +36,6 @@ def test_every_node_has_a_host_of_its_own_and_they_agree(stack: KubernetesStack)
         assert len({stack.node_of(f"{kind}-{index}") for index in range(3)}) == 3
     with closing(open_as(contract, "operator", Endpoint(contract.host, contract.port), 2.0)) as link:
         assert link.execute_command("ROLE")[0] in ("master", b"master")  # type: ignore[no-untyped-call]
-    assert stack.restarts() == 0
 
 
 def test_nothing_that_a_node_reads_has_a_name(stack: KubernetesStack) -> None:
@@ -73,13 +72,13 @@ def test_deleting_the_masters_pod_hands_over_first(stack: KubernetesStack) -> No
 
 def test_a_setting_is_rolled_out_without_losing_a_write(stack: KubernetesStack) -> None:
     await_converged(stack.contract())
-    before = epoch(stack)
+    before, restarts = epoch(stack), stack.restarts()
     stack.set(maxmemory="80mb")
     _, report = stack.up_under_load()
     print(f"failovers: {epoch(stack) - before}")
     assert report.lost == ()
     assert findings_of(stack.contract()) == ()
-    assert stack.restarts() == 0
+    assert stack.restarts() <= restarts
 
 
 def test_an_image_is_rolled_out_without_losing_a_write(stack: KubernetesStack, cluster_images: dict[str, str]) -> None:

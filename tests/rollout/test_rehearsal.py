@@ -25,9 +25,9 @@ IN_A_CLUSTER = kubernetes(IMAGES, "/kubeconfig", ["10.77.0.1", "10.77.0.11"])
 
 
 @pytest.mark.parametrize("stage", [processes(), docker(IMAGES), IN_A_CLUSTER], ids=["process", "docker", "kubernetes"])
-@pytest.mark.parametrize("short", [True, False])
-def test_its_plans_are_valid(stage: Stage, short: bool, tmp_path: Path) -> None:
-    plan = read(stage.plan(Place(tmp_path), short=short))
+@pytest.mark.parametrize("trouble_at", ["", "canary", "prod"])
+def test_its_plans_are_valid(stage: Stage, trouble_at: str, tmp_path: Path) -> None:
+    plan = read(stage.plan(Place(tmp_path), trouble_at))
     shares = [step.percent for _, _, step in plan.steps() if step.kind == "share"]
     assert bool(shares) is stage.shares and plan.rehearses is stage.shares
 
@@ -46,7 +46,7 @@ def test_every_trigger_has_a_trouble_that_must_fire_it() -> None:
 
 def test_a_short_plan_has_the_failover_only_where_a_trouble_waits_for_it(tmp_path: Path) -> None:
     def canary(*, drill: bool) -> list[str]:
-        plan = read(IN_A_CLUSTER.plan(Place(tmp_path), short=True, drill=drill))
+        plan = read(IN_A_CLUSTER.plan(Place(tmp_path), "canary", drill=drill))
         return [str(step.kind) for step in plan.phases["canary"].steps][-3:]
 
     assert canary(drill=False) == ["smoke", "share", "soak"]
