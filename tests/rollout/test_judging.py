@@ -71,6 +71,9 @@ def test_production_is_held_against_itself_under_the_release_before() -> None:
     # By itself no error rate that is too high: five points more than before, of too few to know the rate.
     more = judge(replace(GOOD, before=before, since=[sample(n, ok=n % 10 != 0) for n in range(1500)]))
     assert more.verdict is Verdict.FAIL and "trigger.more-errors" in more.reason
+    fewer = judge(replace(GOOD, before=before, since=[sample(n, n / 5) for n in range(3000)]))
+    assert fewer.verdict is Verdict.FAIL and "trigger.throughput" in fewer.reason
+    assert judge(replace(GOOD, before=before, since=[sample(n, n / 20) for n in range(3000)])).verdict is Verdict.PASS
 
 
 def test_what_could_be_chance_does_not_hold_production_back() -> None:
