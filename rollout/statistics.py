@@ -28,16 +28,6 @@ def smaller(canary: Sequence[float], baseline: Sequence[float]) -> float:
     return float(stats.mannwhitneyu(canary, baseline, alternative="less").pvalue)
 
 
-def larger_tail(canary: Sequence[float], baseline: Sequence[float], fraction: float) -> float:
-    """More of the canary's values than of the baseline's lie above the quantile of both together.
-
-    Mann-Whitney looks at the whole distribution and is blind to a tail of one per cent.
-    """
-    limit = quantile([*canary, *baseline], fraction)
-    above = sum(value > limit for value in canary), sum(value > limit for value in baseline)
-    return more_often(above[0], len(canary), above[1], len(baseline))
-
-
 def more_often(canary: int, canary_of: int, baseline: int, baseline_of: int) -> float:
     """Fisher's exact test of two proportions: right for rare errors, where the usual approximation is not."""
     table = [[canary, canary_of - canary], [baseline, baseline_of - baseline]]

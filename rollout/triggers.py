@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from prober.samples import Sample
 from rollout.evidence import held_against
-from rollout.statistics import above_rate, larger, larger_tail, more_often, quantile, smaller
+from rollout.statistics import above_rate, larger, more_often, quantile, smaller
 from smoke_tests.evidence import Check, Measured, Threshold, at_most, exactly
 from smoke_tests.verdict import Verdict, worst
 
@@ -93,17 +93,26 @@ def _worse_latency(
     if before <= 0:
         return Finding(id, statement, threshold, None, Verdict.INCONCLUSIVE, f"the baseline's {name} is {before} ms")
     change = _percent(now - before, before)
-    p = _larger(canary, baseline) if name == "median" else larger_tail(canary, baseline, fraction)
+    p = _larger(canary, baseline, fraction)
     return _significant(id, statement, threshold, change, p, f"{before:.3f} ms -> {now:.3f} ms")
 
 
-def _larger(canary: Sequence[float], baseline: Sequence[float]) -> float:
-    """Whether chance explains larger latencies, by the medians of batches; 1 while there are too few of those."""
-    medians = [
-        [quantile(side[first : first + BATCH], 0.5) for first in range(0, len(side) - BATCH + 1, BATCH)]
+def _larger(canary: Sequence[float], baseline: Sequence[float], fraction: float) -> float:
+    """Whether chance explains larger latencies, by a figure of each batch; 1 while there are too few of those.
+
+    The median of a batch; for a tail, which a batch is too small to have, how many of it lie in the tail of both sides
+    together.
+    """
+    tail = quantile([*canary, *baseline], fraction)
+    figures = [
+        [quantile(batch, 0.5) if fraction == 0.5 else sum(value > tail for value in batch) for batch in _batches(side)]
         for side in (canary, baseline)
     ]
-    return larger(*medians) if min(map(len, medians)) >= MIN_BATCHES else 1.0
+    return larger(*figures) if min(map(len, figures)) >= MIN_BATCHES else 1.0
+
+
+def _batches(side: Sequence[float]) -> list[Sequence[float]]:
+    return [side[first : first + BATCH] for first in range(0, len(side) - BATCH + 1, BATCH)]
 
 
 def throughput(baseline: Sequence[Sample], canary: Sequence[Sample]) -> Finding:

@@ -17,8 +17,8 @@ def by_id(findings: tuple[Finding, ...]) -> dict[str, Finding]:
 
 
 def spread(scale: float, count: int = 1000) -> list[float]:
-    """Around 1 ms, a little apart: the same shape at every scale, so that each quantile moves by the scale."""
-    return [scale * (1 + number / count / 100) for number in range(count)]
+    """Around 1 ms, a little apart: the same shape at every scale, so that each quantile moves by the scale. Mixed."""
+    return [scale * (1 + number * 617 % count / count / 100) for number in range(count)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -86,6 +86,18 @@ def test_too_few_samples_are_inconclusive(before: int, after: int) -> None:
     found = triggers.latency("read", spread(1, before), spread(9, after))
     assert {finding.verdict for finding in found} == {Verdict.INCONCLUSIVE}
     assert triggers.more_errors((0, before), (after, after)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_tail_fires_that_a_median_cannot_see_but_not_a_single_bad_moment() -> None:
+    before = spread(1, 2000)
+    thin = [50.0 if number % 50 == 7 else value for number, value in enumerate(before)]
+    median, p99 = triggers.latency("write", before, thin)
+    assert (median.verdict, p99.fired) == (Verdict.PASS, True)
+    # As many slow ones, but all in the same second.
+    moment = [50.0 if 700 <= number < 740 else value for number, value in enumerate(before)]
+    _, p99 = triggers.latency("write", before, moment)
+    assert p99.measured is not None and p99.measured.value > 1000
+    assert p99.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_change_that_could_be_chance_is_inconclusive() -> None:
