@@ -98,11 +98,13 @@ def _worse_latency(
 
 
 def _larger(canary: Sequence[float], baseline: Sequence[float], fraction: float) -> float:
-    """Whether chance explains larger latencies, by a figure of each batch; 1 while there are too few of those.
+    """Whether chance explains latencies that are worse by more than is allowed; 1 while there are too few batches.
 
-    The median of a batch; for a tail, which a batch is too small to have, how many of it lie in the tail of both sides
-    together.
+    Two stacks are never alike to the last per cent: the baseline's are taken for as much worse as they may be. Compared
+    is the median of each batch; for a tail, which a batch is too small to have, how many of it lie in the tail of both
+    sides together.
     """
+    baseline = [value * (1 + WORSE_PERCENT / 100) for value in baseline]
     tail = quantile([*canary, *baseline], fraction)
     figures = [
         [quantile(batch, 0.5) if fraction == 0.5 else sum(value > tail for value in batch) for batch in _batches(side)]

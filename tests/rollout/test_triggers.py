@@ -100,6 +100,16 @@ def test_a_tail_fires_that_a_median_cannot_see_but_not_a_single_bad_moment() -> 
     assert p99.verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_difference_that_is_certain_fires_only_when_it_is_certainly_too_large() -> None:
+    """Idle and busy stacks differ, always: that they do is no proof that they differ by more than a fifth."""
+    rocking = [1 + 0.1 * (number // 50 % 5 - 2) for number in range(2000)]
+    median, _ = triggers.latency("write", rocking, [value * 1.21 for value in rocking])
+    assert median.measured is not None and 20 < median.measured.value < 22
+    assert median.verdict is Verdict.INCONCLUSIVE
+    median, _ = triggers.latency("write", rocking, [value * 1.5 for value in rocking])
+    assert median.fired
+
+
 def test_a_change_that_could_be_chance_is_inconclusive() -> None:
     """Two shapes with medians 50 % apart, each value as likely to be above as below the other side's."""
     baseline = [1.0] * 60 + [9.0] * 45
