@@ -104,12 +104,12 @@ def _larger(canary: Sequence[float], baseline: Sequence[float], fraction: float)
     is the median of each batch; for a tail, which a batch is too small to have, how many of it lie in the tail of both
     sides together.
     """
-    baseline = [value * (1 + WORSE_PERCENT / 100) for value in baseline]
-    tail = quantile([*canary, *baseline], fraction)
-    figures = [
-        [quantile(batch, 0.5) if fraction == 0.5 else sum(value > tail for value in batch) for batch in _batches(side)]
-        for side in (canary, baseline)
-    ]
+    allowed = [value * (1 + WORSE_PERCENT / 100) for value in baseline]
+    if fraction == 0.5:
+        figures = [[quantile(batch, 0.5) for batch in _batches(side)] for side in (canary, allowed)]
+    else:
+        tail = quantile([*canary, *allowed], fraction)
+        figures = [[sum(value > tail for value in batch) for batch in _batches(side)] for side in (canary, allowed)]
     return larger(*figures) if min(map(len, figures)) >= MIN_BATCHES else 1.0
 
 

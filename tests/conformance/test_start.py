@@ -14,6 +14,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from client.handover import hand_over
+from tests.background import meanwhile
 from tests.conformance.keys import read, write
 from tests.deployment import deployed
 from tests.nodes import Nodes
@@ -30,21 +31,16 @@ class Watch:
 
 @contextmanager
 def watching(deployment: Nodes, name: str) -> Iterator[Watch]:
-    watch, done = Watch(), threading.Event()
+    watch = Watch()
 
-    def look() -> None:
+    def look(done: threading.Event) -> None:
         while not done.is_set():
             with suppress(RedisError, OSError):
                 watch.roles.add(deployment.ask(name, "ROLE")[0])
                 watch.sizes.add(deployment.ask(name, "DBSIZE"))
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with meanwhile(look):
         yield watch
-    finally:
-        done.set()
-        thread.join()
 
 
 def test_a_first_boot_makes_the_first_node_the_master(deployment: Nodes) -> None:

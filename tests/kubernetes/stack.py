@@ -40,13 +40,16 @@ class KubernetesStack(OwnStack):
         """Where the pod runs."""
         return str(self.get("pod", pod)["spec"]["nodeName"])
 
+    def restarts_by_uid(self) -> dict[str, int]:
+        """How often containers of each pod were restarted."""
+        return {
+            pod["metadata"]["uid"]: sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
+            for pod in self.get("pods")["items"]
+        }
+
     def restarts(self) -> int:
         """How often any container of the stack was restarted."""
-        return sum(
-            status["restartCount"]
-            for pod in self.get("pods")["items"]
-            for status in pod["status"].get("containerStatuses", [])
-        )
+        return sum(self.restarts_by_uid().values())
 
     def remove_everything(self) -> None:
         """Whatever a failed test left."""

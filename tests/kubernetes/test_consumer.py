@@ -6,7 +6,7 @@ import io
 import json
 import urllib.request
 from collections.abc import Iterator
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from client.ledger import Ledger
 from rollout import standalone
 from rollout.plan import Consumer
 from smoke_tests.verdict import Verdict
+from tests.background import meanwhile
 from tests.kubernetes.lab import KUBECONFIG, kubectl, load_images
 from tests.kubernetes.stack import KubernetesStack
 from tests.waiting import await_that
@@ -77,20 +78,11 @@ class Visitor:
     """Somebody who asks the application all the time."""
 
     def __init__(self, health: str) -> None:
-        self._health, self._stop = health, Event()
+        self._health = health
         self.answers, self.problems = 0, list[str]()
-        self._thread = Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Visitor:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.05):
+    def ask(self, stop: Event) -> None:
+        while not stop.wait(0.05):
             try:
                 seen = redis_of(self._health)
                 self.answers += 1
@@ -117,7 +109,8 @@ def test_the_way_back_restarts_the_consumers_and_nobody_notices(stack: Kubernete
         stack.set(contractMode="standalone")
         stack.make("up")
 
-    with Visitor(health) as visitor, Ledger(contract, writers=2) as ledger:
+    visitor = Visitor(health)
+    with meanwhile(visitor.ask), Ledger(contract, writers=2) as ledger:
         ledger.wait_for_acks(100)
         outcome = standalone.go(contract, declare, [consumer], watch_s=5)
         ledger.wait_for_acks(100)

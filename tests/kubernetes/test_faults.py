@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from threading import Event, Thread
+from threading import Event
 
 import pytest
 import redis
@@ -15,6 +15,7 @@ from client.ledger import Ledger
 from client.links import open_as, open_node
 from client.options import Options
 from infra.contract import Endpoint, OperatorContract
+from tests.background import meanwhile
 from tests.engine.stack import await_converged, master_of
 from tests.kubernetes.hosts import cut_off, dns_nodes, drained, lost, make_master, others, services_by_way_of
 from tests.kubernetes.lab import kubectl
@@ -123,27 +124,17 @@ class Stubborn:
 
     def __init__(self, contract: OperatorContract, at: Endpoint) -> None:
         self._contract, self._at = contract, at
-        self._stop = Event()
         self.acks: dict[str, float] = {}
-        self._thread = Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Stubborn:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
+    def write(self, stop: Event) -> None:
         with closing(open_node(self._contract, Options(), self._at)) as link:
             for number in range(1_000_000):
-                if self._stop.is_set():
+                if stop.is_set():
                     return
                 with suppress(redis.RedisError, OSError):
                     link.set(f"stubborn:{number}", number)
                     self.acks[f"stubborn:{number}"] = time.monotonic()
-                self._stop.wait(0.005)
+                stop.wait(0.005)
 
 
 def test_a_master_that_is_cut_off_stops_acknowledging_in_time(stack: KubernetesStack) -> None:
@@ -151,7 +142,8 @@ def test_a_master_that_is_cut_off_stops_acknowledging_in_time(stack: KubernetesS
     master = master_of(contract)
     node, bound_s = stack.node_of(master), 2 + 1  # minReplicasMaxLag, and what a second's granularity adds
     old = endpoint_of(contract, master)
-    with services_by_way_of(node), Stubborn(contract, old) as stubborn:
+    stubborn = Stubborn(contract, old)
+    with services_by_way_of(node), meanwhile(stubborn.write):
         await_that(lambda: len(stubborn.acks) > 200, 30, "writes before the cut")
         asked = time.monotonic()
         with cut_off(node):
