@@ -21,6 +21,7 @@ from client.ledger import Ledger
 from client.links import open_node
 from client.options import Options
 from infra.contract import OperatorContract
+from tests.waiting import await_that
 
 pytestmark = pytest.mark.deployment
 
@@ -122,15 +123,16 @@ def test_an_orphan_master_is_never_followed(deployment: Deployment) -> None:
 
 def test_replica_reads_see_what_the_master_wrote(deployment: Deployment) -> None:
     key = f"replica-read:{time.time_ns()}"
+    replicas = len(deployment.contract.nodes) - 1
     with connect(deployment.contract) as client:
 
         def write_and_wait(master: redis.Redis) -> int:
             pipeline = master.pipeline(transaction=False)
             pipeline.set(key, "1", ex=60)
-            pipeline.wait(len(deployment.contract.nodes) - 1, 500)
+            pipeline.wait(replicas, 500)
             return int(pipeline.execute()[1])
 
-        assert client.call(write_and_wait) == len(deployment.contract.nodes) - 1
+        await_that(lambda: client.call(write_and_wait) == replicas, 10, "a write that every replica confirms")
         with client.replica() as replica:
             assert replica.get(key) == "1"
             with pytest.raises(RedisError):
