@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
-from typing import Literal
+from typing import Any, Literal
 
+import redis
 from redis.exceptions import RedisError
 
 from client.connect import Client, connect
@@ -41,6 +42,17 @@ class Trickle:
     release: str
     rate: float = 10.0
     duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One call and what came of it; `began` by the monotonic clock, s."""
+
+    wall: datetime
+    began: float
+    latency_ms: float
+    answer: str | bytes | None
+    error: str | None
 
 
 class Prober:
@@ -105,42 +117,40 @@ class Prober:
     def _write(self) -> None:
         key, value = f"{self._prefix}{self._written}", str(self._written)
         self._written += 1
-        began = time.monotonic()
-
-        def operation() -> int:
-            self._client.call(lambda master: master.set(key, value, ex=TTL_S))
+        asked = self._ask(lambda master: master.set(key, value, ex=TTL_S))
+        if asked.error is None:
             # From before the write: the server began to count later, so the key lives longer than this says.
-            self._pending.add(Ack(key, value, time.monotonic(), began + TTL_S))
-            return 0
-
-        self._sample("write", began, operation)
+            self._pending.add(Ack(key, value, time.monotonic(), asked.began + TTL_S))
+        self._keep("write", asked)
 
     def _read(self, ack: Ack, *, last: bool = False) -> bool:
-        def operation() -> int:
-            value = self._client.call(lambda master: master.get(ack.key))
-            return int(self._pending.answered(ack, value, last=last))
+        asked = self._ask(lambda master: master.get(ack.key))
+        lost = asked.error is None and self._pending.answered(ack, asked.answer, last=last)
+        self._keep("read", asked, int(lost))
+        return asked.error is None
 
-        return self._sample("read", time.monotonic(), operation)
-
-    def _sample(self, operation: Literal["write", "read"], began: float, run: Callable[[], int]) -> bool:
-        wall = datetime.now(UTC)
-        error: str | None = None
-        lost = 0
+    def _ask(self, command: Callable[[redis.Redis], Any]) -> _Asked:
+        """The clock runs for the client's call alone: what we keep books of is no latency of the server's."""
+        wall, began = datetime.now(UTC), time.monotonic()
+        answer, error = None, None
         try:
-            lost = run()
+            answer = self._client.call(command)
         except RedisError as problem:
-            error = self._scrub(describe(problem))[:_LONGEST_ERROR]
+            error = problem
         latency_ms = (time.monotonic() - began) * 1000
+        return _Asked(wall, began, latency_ms, answer, self._scrub(describe(error))[:_LONGEST_ERROR] if error else None)
+
+    def _keep(self, operation: Literal["write", "read"], asked: _Asked, lost: int = 0) -> None:
         self._record(
             Sample(
                 sequence=self._sequence,
                 boot_id=self._boot_id,
-                monotonic_s=round(began, 6),
-                wall=wall,
+                monotonic_s=round(asked.began, 6),
+                wall=asked.wall,
                 operation=operation,
-                ok=error is None,
-                latency_ms=round(latency_ms, 3) if error is None else None,
-                error=error,
+                ok=asked.error is None,
+                latency_ms=round(asked.latency_ms, 3) if asked.error is None else None,
+                error=asked.error,
                 lost_acks=lost,
                 master=str(self._client.master) if self._client.master else None,
                 epoch=self._epochs.epoch,
@@ -148,7 +158,6 @@ class Prober:
             )
         )
         self._sequence += 1
-        return error is None
 
 
 def boot_id() -> str:

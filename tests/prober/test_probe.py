@@ -1,0 +1,64 @@
+"""The prober's own part in what it measures: none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event, Timer
+from typing import Any
+
+import pytest
+
+from prober import probe
+from prober.acks import Ack, PendingAcks
+from prober.probe import Prober, Trickle
+from prober.samples import Sample
+from tests.smoke.samples import CONTRACT
+
+BOOKS_S = 0.03
+
+
+class Server:
+    """A client whose server answers at once."""
+
+    master = None
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self._values: dict[str, str] = {}
+
+    def call(self, command: Callable[[Any], Any]) -> Any:
+        return command(self)
+
+    def set(self, key: str, value: str, ex: int) -> bool:
+        self._values[key] = value
+        return bool(ex)
+
+    def get(self, key: str) -> str:
+        return self._values[key]
+
+    def close(self) -> None: ...
+
+
+class SlowBooks(PendingAcks):
+    """Keeping them takes a while."""
+
+    def add(self, ack: Ack) -> None:
+        time.sleep(BOOKS_S)
+        super().add(ack)
+
+    def answered(self, ack: Ack, value: str | bytes | None, *, last: bool = False) -> bool:
+        time.sleep(BOOKS_S)
+        return super().answered(ack, value, last=last)
+
+
+def test_its_own_books_are_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "connect", Server)
+    monkeypatch.setattr(probe, "PendingAcks", SlowBooks)
+    seen: list[Sample] = []
+    contract, stop = CONTRACT.application().model_copy(update={"sentinel_enabled": False}), Event()
+    Timer(0.5, stop.set).start()
+    Prober(contract, Trickle("r", rate=100), seen.append).run(stop)
+    assert {each.operation for each in seen} == {"write", "read"}
+    assert all(each.ok and not each.lost_acks for each in seen)
+    latencies = sorted(each.latency_ms or 0.0 for each in seen)
+    assert latencies[len(latencies) // 2] < 1000 * BOOKS_S / 2
