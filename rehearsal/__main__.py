@@ -26,7 +26,7 @@ from rich.table import Table
 
 from rehearsal.crowd_pods import nodes_of
 from rehearsal.place import RehearsalError, made
-from rehearsal.stage import Stage, docker, kubernetes, processes
+from rehearsal.stage import SAMPLE, Stage, docker, kubernetes, processes
 from rehearsal.story import Seen, Story
 from rehearsal.troubles import EVERY, FEW
 from rollout.errors import RolloutError
@@ -86,7 +86,7 @@ def _stage(options: argparse.Namespace) -> Stage:
     import docker as engine
     from docker.errors import DockerException, ImageNotFound
 
-    from tools.images import SETTINGS, build
+    from tools.images import SETTINGS, build, build_sample
 
     image = options.image
     try:
@@ -99,6 +99,7 @@ def _stage(options: argparse.Namespace) -> Stage:
         images = {"image": str(client.images.get(image).id)} | {key: build(name) for key, name in SETTINGS.items()}
         if options.target == "docker":
             return docker(images)
+        images[SAMPLE] = build_sample()
         tags = [str((client.images.get(each).tags or [each])[0]) for each in images.values()]
     except ImageNotFound:
         raise RehearsalError(f"the engine has no image {image}\n  fix: docker pull it, or --image ID") from None

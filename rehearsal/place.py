@@ -67,7 +67,11 @@ class Place:
 
     def tool(self, *arguments: str) -> str:
         """`python -m tools.stack ...`; what it printed. Raises RehearsalError."""
-        return self._checked([sys.executable, "-m", "tools.stack", *arguments])
+        return self.module("tools.stack", *arguments)
+
+    def module(self, *arguments: str) -> str:
+        """`python -m ...`; what it printed. Raises RehearsalError."""
+        return self._checked([sys.executable, "-m", *arguments])
 
     def secret(self, phase: str, key: str, value: str) -> None:
         """Set a secret; it goes through standard input. Raises RehearsalError."""

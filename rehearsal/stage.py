@@ -8,7 +8,9 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
+from typing import Any
 
+from rehearsal.application import NAME, Application, application_of
 from rehearsal.crowd_pods import RANGE
 from rehearsal.place import Place
 
@@ -19,33 +21,49 @@ WATCH = "40s"
 
 # In a setting: the names of the stacks, which are known when there is a place.
 PROD = "<prod>"
+# The image of the application, which is no setting of a stack.
+SAMPLE = "sample"
 
 
 @dataclass(frozen=True)
 class Stage:
     """`settings`: of each phase's stack. `shares`: whether production's gateway can send clients to the canary.
 
-    `crowd`: of what clients are made. `asks_canary`: the canary's address is known when it has been deployed.
+    `crowd`: of what clients are made. `application`: where production's pods of one are; none: it is a process.
+    `asks_canary`: the canary's address is known when it has been deployed.
     """
 
     target: str
     settings: Mapping[str, Mapping[str, str]]
     shares: bool
     crowd: Mapping[str, str] = field(default_factory=dict)
+    application: Mapping[str, str] = field(default_factory=dict)
     asks_canary: bool = False
 
     def settings_of(self, phase: str, place: Place) -> dict[str, str]:
-        return {key: value.replace(PROD, place.stack("prod")) for key, value in self.settings[phase].items()}
+        return _placed(self.settings[phase], place)
+
+    def applications(self, place: Place) -> dict[str, Application]:
+        """Those that a rollback moves, by their phase; none where there is no address to move them to."""
+        placed = {"staging": {}, "prod": _placed(self.application, place)} if self.shares else {}
+        return {phase: application_of(each, place, place.stack(phase)) for phase, each in placed.items()}
 
     def crowd_at(self, place: Place) -> dict[str, str]:
         """What `rehearsal.clients.crowd_of` takes."""
         stacks = {"stack": place.stack("prod")} | ({"namespace": f"{place.mark}clients"} if self.asks_canary else {})
         return stacks | dict(self.crowd)
 
-    def plan(self, place: Place, trouble_at: str = "", *, drill: bool = False) -> str:
+    def plan(
+        self,
+        place: Place,
+        trouble_at: str = "",
+        *,
+        drill: bool = False,
+        consumers: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> str:
         """rollout.yaml. `trouble_at`: the phase that is to fail; what was shown once already is left out then.
 
-        `drill`: but with the controlled failover at the canary.
+        `drill`: but with the controlled failover at the canary. `consumers`: the application of a phase, by its name.
         """
         short = bool(trouble_at)
         proofs = ["teeth", "faults"] if not short else []
@@ -61,7 +79,7 @@ class Stage:
         back = [{"share": 0}] if self.shares else []
         monitoring = {"monitoring": "12s" if not short else WATCH}
         prod = ["preflight", *late, "preview", *approval, "up", "smoke", *back, monitoring]
-        content = {
+        content: dict[str, Any] = {
             "project": "rehearsal",
             "journal": ".state/rollout",
             "sampleGap": "5s",
@@ -73,7 +91,9 @@ class Stage:
             },
         }
         if self.shares:
-            content["phases"]["prod"]["clients"] = [sys.executable, "-m", "rehearsal.where"]  # type: ignore[index]
+            content["phases"]["prod"]["clients"] = [sys.executable, "-m", "rehearsal.where"]
+        for phase, consumer in (consumers or {}).items():
+            content["phases"][phase]["consumers"] = [consumer]
         return json.dumps(content, indent=1)  # JSON is YAML
 
 
@@ -112,20 +132,27 @@ def kubernetes(images: Mapping[str, str], kubeconfig: str, machine: Collection[s
     """
     clients = json.dumps([*(f"{each}/32" for each in machine), str(RANGE)])
     named = {key: images[key] for key in ("image", "gatewayImage", "smokeImage")}
+    shop = f"{PROD}-shop"
     inside = {"target": "kubernetes", "kubeconfig": kubeconfig, "workload": "cache", "clients": clients} | named
     gateways = json.dumps([f"redis-{PROD}:app.kubernetes.io/component=gateway"])
     settings = {
         "staging": _on_docker(images, _networks()["staging"]),
         "canary": inside | {"clientPods": gateways},
-        "prod": inside,
+        "prod": inside | {"contractNamespaces": json.dumps([shop]), "clientPods": json.dumps([f"{shop}:app={NAME}"])},
     }
+    application = {"namespace": shop, "image": images[SAMPLE], "kubeconfig": kubeconfig}
     crowd = {"image": images["smokeImage"], "kubeconfig": kubeconfig}
-    return Stage("kubernetes", settings, shares=True, crowd=crowd, asks_canary=True)
+    return Stage("kubernetes", settings, shares=True, crowd=crowd, application=application, asks_canary=True)
+
+
+def _placed(settings: Mapping[str, str], place: Place) -> dict[str, str]:
+    return {key: value.replace(PROD, place.stack("prod")) for key, value in settings.items()}
 
 
 def _on_docker(images: Mapping[str, str], net: IPv4Network) -> dict[str, str]:
     clients = json.dumps([f"{net[1]}/32", str(list(net.subnets())[1])])
-    return {"target": "docker", "workload": "cache", "subnet": str(net), "clients": clients} | dict(images)
+    named = {key: image for key, image in images.items() if key != SAMPLE}
+    return {"target": "docker", "workload": "cache", "subnet": str(net), "clients": clients} | named
 
 
 def _networks() -> dict[str, IPv4Network]:

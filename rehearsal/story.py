@@ -16,6 +16,7 @@ from client.ledger import Ledger
 from client.links import open_as
 from infra.contract import OperatorContract
 from rehearsal import clients
+from rehearsal.application import Visits, beside, redis_of, visited
 from rehearsal.clients import crowd_of
 from rehearsal.place import PHASES, Place, RehearsalError
 from rehearsal.stage import Stage
@@ -63,13 +64,18 @@ class Story:
         self.troubles = troubles
         self.seen = Seen()
         self._probing: dict[str, str] = {}
+        self._applications = stage.applications(place)
         self._started = time.monotonic()
 
     def play(self) -> Seen:
         """Everything. Raises RehearsalError when it cannot go on; what was seen until then is in `seen`."""
         self.act("production as it is today")
-        self._prepare()
-        with self._load() as crowd:
+        with beside(self._applications):
+            self._prepare()
+            return self._play()
+
+    def _play(self) -> Seen:
+        with self._application() as visits, self._load() as crowd:
             old = self.place.git("rev-parse", "HEAD").strip()
             self.act(f"rollout of {old[:12]}, from nothing to all clients")
             self._first(old)
@@ -83,6 +89,10 @@ class Story:
                     self._probe("prod", old)  # what is deployed there again
             self._restored()
             self.act("the load's books")
+        if visits:
+            # One process is away while it is restarted; of pods there are two.
+            holds = not visits.unanswered or not self.stage.application
+            self.seen.note("the application's visitors", visits, "0 unanswered by pods", holds)
         if self.stage.shares:
             lost = int(crowd["lost"])
             text = (
@@ -119,6 +129,26 @@ class Story:
         self._probe("prod", "before")
 
     @contextmanager
+    def _application(self) -> Iterator[Visits | None]:
+        """Production's, and somebody who visits it all the time."""
+        application = self._applications.get("prod")
+        if application is None:
+            yield None
+            return
+        application.start()
+        with visited(str(application.consumer["health"])) as visits:
+            self._in_mode("sentinel")
+            yield visits
+
+    def _in_mode(self, wanted: str) -> None:
+        health = str(self._applications["prod"].consumer["health"])
+        try:
+            mode = str(redis_of(health)["mode"])
+        except (OSError, ValueError) as error:
+            mode = f"no answer: {error}"
+        self.seen.note(f"production's application, {health}", mode, wanted, mode == wanted)
+
+    @contextmanager
     def _load(self) -> Iterator[dict[str, float]]:
         contract = self._contract("prod")
         crowd = crowd_of(self.stage.crowd_at(self.place)) if self.stage.shares else None
@@ -135,7 +165,7 @@ class Story:
             self.seen.note(f"{what}: lost acks", text, "0", not report.lost)
 
     def _first(self, release: str) -> None:
-        self.place.plan(self.stage.plan(self.place))
+        self.place.plan(self.stage.plan(self.place, consumers=self._consumers))
         run = self._drive(release)
         self.seen.note("rollout to all clients", run.end, "done", run.end == "done")
         if run.end != "done":
@@ -184,7 +214,8 @@ class Story:
 
     def _trip(self, release: str, phase: str, trouble: Trouble) -> None:
         """A rollout that a trigger ends in this phase."""
-        self.place.plan(self.stage.plan(self.place, phase, drill=trouble.before_drill))
+        plan = self.stage.plan(self.place, phase, drill=trouble.before_drill, consumers=self._consumers)
+        self.place.plan(plan)
         going: list[Going] = []
 
         def begin() -> Going:
@@ -210,6 +241,10 @@ class Story:
             text = f"{took:.1f} s ({text}); noticed {ordered - going[0].began:.1f} s after it began"
             self.seen.note("its rollback, from the order on", text, "< 300 s", took < 300)
 
+    @property
+    def _consumers(self) -> dict[str, dict[str, Any]]:
+        return {phase: application.consumer for phase, application in self._applications.items()}
+
     def _ordered(self, run: Run) -> float:
         entries = self._journal().entries
         return next(e.at.timestamp() for e in reversed(entries) if e.run == run.id and e.kind == "rollback-ordered")
@@ -231,6 +266,7 @@ class Story:
             told = self.place.tool("env", "--stack", self.place.stack("prod"))
             alone = "REDIS_SENTINEL_ENABLED=false" in told
             self.seen.note("applications' contract", "standalone" if alone else "sentinel", "standalone", alone)
+            self._in_mode("standalone")
             seen = crowd_of(self.stage.crowd_at(self.place)).where()
             self.seen.note("clients left on the canary", f"{seen['canary']:.0f}", "0", seen["canary"] == 0)
 

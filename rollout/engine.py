@@ -250,7 +250,8 @@ class Engine:
             case "failover":
                 return judge_drill(stacks.failover(stack))
             case "rehearsal":
-                outcome = stacks.rehearsal(plan.phases["staging"].stack, run.release, plan.rollback.consumers)
+                staging = plan.phases["staging"]
+                outcome = stacks.rehearsal(staging.stack, run.release, staging.consumers)
                 return _rehearsed(outcome, plan.rollback.within)
             case _:
                 percent = record.step.percent or 0
@@ -381,7 +382,7 @@ class Engine:
             if proven:
                 actions[f"restore-{proven}"] = lambda: self._stacks.restore(prod, proven)
             if plan.rollback.contract == "standalone":
-                consumers, watch = plan.rollback.consumers, plan.rollback.watch
+                consumers, watch = plan.phases["prod"].consumers, plan.rollback.watch
                 actions["standalone"] = lambda: self._stacks.standalone(prod, consumers, watch, proven or "")
         return actions
 

@@ -108,15 +108,39 @@ def _step(value: Any) -> Any:
     return {"kind": word}
 
 
+class Consumer(_Model):
+    """An application of a stack that a rollback restarts and watches: a Kubernetes Deployment, or a command.
+
+    Where the Deployment is: `namespace`, `context` and `kubeconfig`; the stack's settings say what is not said here.
+    """
+
+    name: str
+    health: str
+    deployment: str | None = None
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
+    command: tuple[str, ...] | None = None
+
+    @field_validator("health")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise _refused("an http(s) URL", "write the URL of its /health")
+        return url
+
+
 class Phase(_Model):
     """One stack's way. `samples`: the folder with the samples of the prober beside the stack.
 
     `clients`: a command that asks production's clients where they are and prints {"clients": 400, "canary": 41}.
+    `consumers`: the applications that use the stack; a rollback moves prod's, its rehearsal staging's.
     """
 
     stack: str
     samples: str
     clients: tuple[str, ...] | None = None
+    consumers: tuple[Consumer, ...] = ()
     steps: tuple[Annotated[Step, BeforeValidator(_step)], ...]
 
     @field_validator("stack")
@@ -149,35 +173,22 @@ class Phase(_Model):
         return steps
 
 
-class Consumer(_Model):
-    """An application that a rollback restarts and watches: a Kubernetes Deployment, or a command.
-
-    Where the Deployment is: `namespace`, `context` and `kubeconfig`; the stack's settings say what is not said here.
-    """
-
-    name: str
-    health: str
-    deployment: str | None = None
-    namespace: str | None = None
-    context: str | None = None
-    kubeconfig: str | None = None
-    command: tuple[str, ...] | None = None
-
-    @field_validator("health")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise _refused("an http(s) URL", "write the URL of its /health")
-        return url
-
-
 class Rollback(_Model):
     """What a rollback does beside taking the canary's share away. `standalone`: the contract leaves Sentinel."""
 
     contract: Literal["standalone", "keep"] = "standalone"
     within: Seconds = 300.0
     watch: Seconds = 1800.0
-    consumers: tuple[Consumer, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_consumers(cls, content: Any) -> Any:
+        """Plans had them here, and a rehearsal in staging restarted production's; journals have them empty."""
+        if not isinstance(content, Mapping) or "consumers" not in content:
+            return content
+        if content["consumers"]:
+            raise _refused("no consumers here: each phase has its own", "move them to phases.prod.consumers")
+        return {key: value for key, value in content.items() if key != "consumers"}
 
 
 class Plan(_Model):
@@ -201,6 +212,8 @@ class Plan(_Model):
             raise _refused("a stack of its own for each phase", "name three different stacks")
         if any(step.percent for step in phases["staging"].steps):
             raise _refused("no share in staging: it has no share of production's clients", "remove it there")
+        if phases["canary"].consumers:
+            raise _refused("no consumers in canary: a rollback takes its clients away, not its contract", "remove them")
         opens = any(step.percent for step in phases["canary"].steps)
         if opens and not any(step.percent == 0 for step in phases["prod"].steps):
             raise _refused("`share: 0` in prod: else the canary keeps its clients", "add `- share: 0` after up")

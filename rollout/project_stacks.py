@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
@@ -163,14 +164,16 @@ class ProjectStacks:
                     for ledger in ledgers:
                         ledger.wait_for_acks(100)
             finally:
-                if setting(choose(stack), "contractMode") == "standalone":
-                    self._contract_mode(stack, "sentinel")
+                stuck = self._back_to_sentinel(stack, consumers)
         reports = [ledger.verify() for ledger in ledgers]
         for ledger in ledgers:
             ledger.cleanup()
         figures = {**outcome.figures, "lost_acks": float(sum(len(each.lost) for each in reports))}
         files = {**outcome.files, "ledger.txt": "\n".join(map(str, reports)).encode()}
-        return Outcome(outcome.verdict, outcome.reason, outcome.command, figures, files)
+        if stuck:
+            reason = f"{outcome.reason}; and on the way back to sentinel: {'; '.join(stuck)}"
+            outcome = replace(outcome, verdict=Verdict.FAIL, reason=reason)
+        return replace(outcome, figures=figures, files=files)
 
     def share(self, canary: str, prod: str, percent: int, clients: Sequence[str] = ()) -> Outcome:
         done = _command([sys.executable, "-m", "tools.share", "--stack", prod, "--percent", str(percent)])
@@ -229,6 +232,13 @@ class ProjectStacks:
         return standalone.go(
             self._contract(stack).application(), declare, [_placed(each, stack) for each in consumers], watch_s
         )
+
+    def _back_to_sentinel(self, stack: str, consumers: Sequence[Consumer]) -> list[str]:
+        """After a rehearsal, however it went. What went wrong with a consumer."""
+        if setting(choose(stack), "contractMode") != "standalone":
+            return []
+        self._contract_mode(stack, "sentinel")
+        return standalone.move([_placed(each, stack) for each in consumers], "sentinel")
 
     def quorum(self, stack: str) -> bool | None:
         seen = observe(self._contract(stack))

@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from redis.exceptions import RedisError
@@ -48,22 +49,31 @@ def go(contract: Contract, declare: Callable[[], None], consumers: Sequence[Cons
         return Outcome(Verdict.FAIL, f"refused: {reason}; nothing was changed, the cluster serves on", files=_file(log))
     declare()
     log.append({"declared_s": round(time.monotonic() - started, 3)})
-    bad = [problem for consumer in consumers if (problem := _move(consumer))]
+    bad = move(consumers, "standalone")
     seconds = round(time.monotonic() - started, 3)
     log.append({"serving_s": seconds, "problems": bad})
     until = time.monotonic() + watch_s
     while not bad and time.monotonic() < until:
-        problem = refusal(contract) or next((each for each in map(_unhealthy, consumers) if each), "")
-        log.append({"at_s": round(time.monotonic() - started, 3), "problem": problem})
-        bad += [problem] if problem else []
+        bad = [reason] if (reason := refusal(contract)) else _each(lambda one: _unhealthy(one, "standalone"), consumers)
+        log.append({"at_s": round(time.monotonic() - started, 3), "problem": "; ".join(bad)})
         time.sleep(min(LOOK_S, max(0.0, until - time.monotonic())))
     figures = {"rollback_s": seconds, "rollback.consumers, consumers": float(len(bad))}
     reason = "; ".join(bad) or f"standalone at {contract.standalone} after {seconds:g} s, {len(consumers)} consumers"
     return Outcome(Verdict.FAIL if bad else Verdict.PASS, reason, figures=figures, files=_file(log))
 
 
-def _move(consumer: Consumer) -> str:
-    """Restart it in a rolling way and wait until it says standalone; what went wrong, or ''."""
+def move(consumers: Sequence[Consumer], mode: str) -> list[str]:
+    """Restart each in a rolling way, and wait until it says that it is in this mode; what went wrong."""
+    return _each(lambda consumer: _move(consumer, mode), consumers)
+
+
+def _each(look: Callable[[Consumer], str], consumers: Sequence[Consumer]) -> list[str]:
+    """All at once: a rollback takes as long as the slowest of them."""
+    with ThreadPoolExecutor(max(1, len(consumers))) as pool:
+        return [problem for problem in pool.map(look, consumers) if problem]
+
+
+def _move(consumer: Consumer, mode: str) -> str:
     target = f"deployment/{consumer.deployment}"
     where = {"--namespace": consumer.namespace, "--context": consumer.context, "--kubeconfig": consumer.kubeconfig}
     kubectl = ["kubectl", *(word for option, value in where.items() if value for word in (option, value))]
@@ -77,19 +87,19 @@ def _move(consumer: Consumer) -> str:
             return f"{consumer.name}: {command[0]} ended with {done.returncode}"
     until, last = time.monotonic() + HEALTH_S, ""
     while time.monotonic() < until:
-        if not (last := _unhealthy(consumer)):
+        if not (last := _unhealthy(consumer, mode)):
             return ""
         time.sleep(0.2)
     return f"{last} after {HEALTH_S:g} s"
 
 
-def _unhealthy(consumer: Consumer) -> str:
+def _unhealthy(consumer: Consumer, mode: str) -> str:
     try:
         with urllib.request.urlopen(consumer.health, timeout=2) as answer:  # noqa: S310 - the plan takes http(s) only
-            mode = json.load(answer)["redis"]["mode"]
+            found = json.load(answer)["redis"]["mode"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{consumer.name}: {consumer.health}: {type(error).__name__}"
-    return "" if mode == "standalone" else f"{consumer.name}: redis.mode is {mode!r}"
+    return "" if found == mode else f"{consumer.name}: redis.mode is {found!r}, not {mode!r}"
 
 
 def _file(log: list[dict[str, object]]) -> dict[str, bytes]:

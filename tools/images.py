@@ -41,6 +41,14 @@ def build(folder: str) -> str:
     return str(image.id)
 
 
+def build_sample() -> str:
+    """The id of the sample application's image. Raises DockerException when the engine refuses."""
+    made = docker.from_env().images.build(
+        path=str(ROOT), dockerfile="examples/app/Dockerfile", tag="redis-sentinel-sample", rm=True
+    )
+    return str(made[0].id)
+
+
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))

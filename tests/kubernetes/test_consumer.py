@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -20,32 +19,18 @@ from tests.background import meanwhile
 from tests.kubernetes.lab import KUBECONFIG, kubectl, load_images
 from tests.kubernetes.stack import KubernetesStack
 from tests.waiting import await_that
+from tools.images import build_sample
 from tools.paths import ROOT
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
-
-PYTHON = """\
-FROM debian:bookworm-slim
-RUN apt-get update \\
-    && apt-get install --yes --no-install-recommends python3-pip python-is-python3 \\
-    && rm -rf /var/lib/apt/lists/*
-ENV PIP_BREAK_SYSTEM_PACKAGES=1
-"""
 
 
 @pytest.fixture(scope="module")
 def image(engine: Any, cluster: None) -> str:
     """The sample's image, from its own Dockerfile, on every node."""
-    engine.images.build(fileobj=io.BytesIO(PYTHON.encode()), tag="local/python:test", rm=True)
-    built, _ = engine.images.build(
-        path=str(ROOT),
-        dockerfile="examples/app/Dockerfile",
-        buildargs={"PYTHON": "local/python:test"},
-        tag="local/sample:test",
-        rm=True,
-    )
-    load_images(["local/sample:test"])
-    return str(built.id)
+    built = build_sample()
+    load_images(["redis-sentinel-sample"])
+    return built
 
 
 @pytest.fixture

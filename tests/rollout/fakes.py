@@ -103,6 +103,8 @@ class FolderStacks:
         self.late: dict[str, int] = {}
         """By folder: how many samples of a look still name the earlier release."""
         self.has_quorum: bool | None = True
+        self.moved: list[tuple[str, list[str]]] = []
+        """Whose applications were moved: the stack, their names."""
         self.drill = drill()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -152,6 +154,7 @@ class FolderStacks:
         return self._act("faults", stack)
 
     def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
+        self.moved.append((stack, [each.name for each in consumers]))
         outcome = self._act("rehearsal", stack)
         figures = {"rollback_s": 4.2, "lost_acks": 0.0}
         return Outcome(outcome.verdict, outcome.reason, figures=outcome.figures or figures, files=outcome.files)
@@ -190,4 +193,5 @@ class FolderStacks:
         return self._act(f"restore-{release}", stack)
 
     def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
+        self.moved.append((stack, [each.name for each in consumers]))
         return self._act(f"standalone-of-{release}" if release else "standalone", stack)

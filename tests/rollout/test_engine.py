@@ -199,6 +199,17 @@ def test_pause_abort_rollback_by_hand(bench: Bench) -> None:
     assert bench.stacks.actions[-1] == "share-0 canary"
 
 
+def test_a_rehearsal_moves_stagings_applications_and_a_rollback_productions(tmp_path: Path) -> None:
+    text = UNATTENDED
+    for phase in ("staging", "prod"):
+        consumers = f"[{{name: of-{phase}, health: 'http://{phase}/health'}}]"
+        text = text.replace(f"samples: {phase},", f"samples: {phase}, consumers: {consumers},")
+    bench = Bench(tmp_path, text)
+    assert begun(bench).engine.advance().code is Code.DONE
+    bench.engine.rollback("late trouble")
+    assert bench.stacks.moved == [("staging", ["of-staging"]), ("prod", ["of-prod"])]
+
+
 def test_a_rollback_that_fails_goes_on_with_the_rest_and_is_tried_again(bench: Bench) -> None:
     assert begun(bench).engine.advance().code is Code.DONE
     bench.stacks.answers["share-0 canary"] = Outcome(Verdict.ERROR, "gateway away")

@@ -74,6 +74,28 @@ def test_what_is_no_duration(text: str) -> None:
         durations.parse(text)
 
 
+CONSUMERS = "[{name: shop, health: 'http://shop/health'}]"
+
+
+def test_consumers_belong_to_the_phase_whose_stack_they_use() -> None:
+    """In the rollback's part they were production's, and a rehearsal in staging restarted them."""
+    plan = read(PLAN.replace("prod, samples: prod,", f"prod, samples: prod, consumers: {CONSUMERS},"))
+    assert [each.name for each in plan.phases["prod"].consumers] == ["shop"]
+    assert plan.phases["staging"].consumers == ()
+    for old, new, said in (
+        ("watch: 1s", f"watch: 1s, consumers: {CONSUMERS}", "phases.prod.consumers"),
+        ("samples: canary", f"samples: canary\n    consumers: {CONSUMERS}", "no consumers in canary"),
+    ):
+        with pytest.raises(PlanError, match=said):
+            read(PLAN.replace(old, new))
+
+
+def test_a_plan_in_an_older_journal_is_still_read() -> None:
+    content = read(PLAN).to_json()
+    content["rollback"]["consumers"] = []
+    assert Plan.model_validate(content) == read(PLAN)
+
+
 def test_only_a_rollback_that_moves_applications_must_be_rehearsed() -> None:
     without = PLAN.replace("rehearsal, ", "")
     with pytest.raises(PlanError, match="rehearsal"):

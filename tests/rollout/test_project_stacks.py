@@ -8,8 +8,10 @@ import json
 import socket
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Self
 
 import pytest
@@ -61,6 +63,21 @@ def test_a_consumer_that_does_not_say_standalone_fails_it(monkeypatch: pytest.Mo
     outcome = standalone.go(closed(), lambda: declared.append("standalone"), (consumer,), 0.0)
     assert (outcome.verdict, declared) == (Verdict.FAIL, ["standalone"]) and "shop" in outcome.reason
     assert standalone.go(closed(), lambda: None, (), 0.0).verdict is Verdict.PASS
+
+
+def test_consumers_are_moved_together_and_each_is_held_against_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standalone, "HEALTH_S", 0.3)
+    meet = Barrier(2)
+    found = {"http://a": "sentinel", "http://b": "standalone"}
+
+    def unhealthy(consumer: Consumer, mode: str) -> str:
+        with suppress(BrokenBarrierError):
+            meet.wait(5)  # one after the other would never meet
+        return "" if found[consumer.health] == mode else f"{consumer.name} is {found[consumer.health]}"
+
+    monkeypatch.setattr(standalone, "_unhealthy", unhealthy)
+    consumers = [Consumer(name=url[-1], health=url) for url in found]
+    assert [each.partition(" after")[0] for each in standalone.move(consumers, "sentinel")] == ["b is standalone"]
 
 
 class Rehearsing(ProjectStacks):
@@ -128,6 +145,21 @@ def test_a_rehearsal_always_goes_back_to_sentinel(trouble: Exception | None, mon
     assert killed.log == ["sentinel", "standalone", "sentinel"]
 
 
+def test_an_application_that_a_rehearsal_leaves_in_standalone_fails_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stacks = Rehearsing("sentinel", None)
+    monkeypatch.setattr(project_stacks, "choose", lambda name: name)
+    monkeypatch.setattr(
+        project_stacks, "setting", lambda _stack, key: stacks.mode if key == "contractMode" else "docker"
+    )
+    monkeypatch.setattr(project_stacks, "Ledger", NoLedger)
+    monkeypatch.setattr(standalone, "move", lambda consumers, mode: [f"{consumers[0].name} is not {mode}"])
+    shop = Consumer(name="shop", health="http://127.0.0.1:1/health")
+    stuck = stacks.rehearsal("staging", "r", (shop,))
+    assert stuck.verdict is Verdict.FAIL
+    assert stuck.reason == "fine; and on the way back to sentinel: shop is not sentinel"
+    assert stacks.log == ["standalone", "sentinel"]
+
+
 def test_the_share_is_held_against_what_the_clients_say() -> None:
     def seen(percent: int, said: str) -> Outcome:
         return _seen_share(percent, said, "c", {})
@@ -161,7 +193,7 @@ def test_a_deployment_is_restarted_where_the_stacks_settings_say(
         return subprocess.CompletedProcess(command, 1, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert "ended with 1" in standalone._move(ours)
+    assert "ended with 1" in standalone._move(ours, "standalone")
     where = ["kubectl", "--namespace", "shop", "--context", "blue", "--kubeconfig", "/k"]
     assert commands == [[*where, "rollout", "restart", "deployment/web"]]
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from infra.contract import OperatorContract
+from rehearsal.application import beside
 from rehearsal.clients import together
 from rehearsal.crowd_pods import RANGE, networks_of, nodes_of, pod
 from rehearsal.place import Place, RehearsalError, made
-from rehearsal.stage import Stage, bucket, docker, kubernetes, processes
+from rehearsal.stage import SAMPLE, Stage, bucket, docker, kubernetes, processes
 from rehearsal.troubles import EVERY, FEW, Going, Trouble
 from rollout import triggers
 from rollout.plan import read
 from tests.rollout.fakes import steady
 from tools.stacks import Stack
 
-IMAGES = dict.fromkeys(("image", "gatewayImage", "firewallImage", "smokeImage"), f"sha256:{'0' * 64}")
+IMAGES = dict.fromkeys(("image", "gatewayImage", "firewallImage", "smokeImage", SAMPLE), f"sha256:{'0' * 64}")
 IN_A_CLUSTER = kubernetes(IMAGES, "/kubeconfig", ["10.77.0.1", "10.77.0.11"])
 
 
@@ -30,6 +31,42 @@ def test_its_plans_are_valid(stage: Stage, trouble_at: str, tmp_path: Path) -> N
     plan = read(stage.plan(Place(tmp_path), trouble_at))
     shares = [step.percent for _, _, step in plan.steps() if step.kind == "share"]
     assert bool(shares) is stage.shares and plan.rehearses is stage.shares
+
+
+def test_a_rollback_moves_productions_application_and_its_rehearsal_stagings(tmp_path: Path) -> None:
+    stage, place = docker(IMAGES), Place(tmp_path)
+    applications = stage.applications(place)
+    consumers = {phase: each.consumer for phase, each in applications.items()}
+    plan = read(stage.plan(place, consumers=consumers))
+    found = {phase: [each.command for each in plan.phases[phase].consumers] for phase in plan.phases}
+    assert found["canary"] == []
+    for phase in ("staging", "prod"):
+        assert [command and place.stack(phase) in command for command in found[phase]] == [True]
+    assert processes().applications(place) == {}
+
+
+def test_an_application_is_removed_also_when_another_could_not_be_made() -> None:
+    log: list[str] = []
+
+    class Made:
+        consumer: ClassVar[dict[str, Any]] = {}
+
+        def __init__(self, name: str, trouble: str = "") -> None:
+            self.name, self.trouble = name, trouble
+
+        def make(self) -> None:
+            if self.trouble:
+                raise RehearsalError(self.trouble)
+            log.append(f"made {self.name}")
+
+        def start(self) -> None: ...
+
+        def remove(self) -> None:
+            log.append(f"removed {self.name}")
+
+    with pytest.raises(RehearsalError, match="no cluster"), beside({"a": Made("a"), "b": Made("b", "no cluster")}):
+        pass
+    assert log == ["made a", "removed a", "removed b"]
 
 
 def test_every_trigger_has_a_trouble_that_must_fire_it() -> None:
@@ -76,7 +113,8 @@ def test_in_a_cluster_the_canary_lets_in_productions_gateway_and_both_the_crowd(
     canary, prod = (IN_A_CLUSTER.settings_of(phase, place) for phase in ("canary", "prod"))
     gateway = "app.kubernetes.io/component=gateway"
     assert json.loads(canary["clientPods"]) == [f"redis-{place.stack('prod')}:{gateway}"]
-    assert "clientPods" not in prod
+    shop = f"{place.stack('prod')}-shop"
+    assert (json.loads(prod["contractNamespaces"]), json.loads(prod["clientPods"])) == ([shop], [f"{shop}:app=sample"])
     for each in (canary, prod):
         assert json.loads(each["clients"]) == ["10.77.0.1/32", "10.77.0.11/32", str(RANGE)]
     assert IN_A_CLUSTER.settings_of("staging", place)["target"] == "docker"
