@@ -380,7 +380,7 @@ class Engine:
         if run.begun("prod", "up"):
             proven = self.history.proven_before(run)
             if proven:
-                actions[f"restore-{proven}"] = lambda: self._stacks.restore(prod, proven)
+                actions[f"restore-{proven}"] = lambda: self._stacks.restore(prod, proven, plan.rollback.contract)
             if plan.rollback.contract == "standalone":
                 consumers, watch = plan.phases["prod"].consumers, plan.rollback.watch
                 actions["standalone"] = lambda: self._stacks.standalone(prod, consumers, watch, proven or "")

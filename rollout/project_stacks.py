@@ -74,6 +74,10 @@ class Network(BaseModel):
 class ProjectStacks:
     """Stacks as `make` works on them."""
 
+    def __init__(self) -> None:
+        self._applied: tuple[str, str, str] | None = None
+        """The stack, the release and the contract's mode that the last restore applied, all in one run."""
+
     def preflight(self, stack: str, release: str) -> Outcome:
         """Secrets, engine and plugin versions, drift. The settings are validated by the preview that follows."""
         chosen = choose(stack)
@@ -198,9 +202,21 @@ class ProjectStacks:
         except SamplesDamaged as error:
             raise RolloutError(f"{error}\n  fix: find out who changed it; the soak cannot rest on it") from None
 
-    def restore(self, stack: str, release: str) -> Outcome:
+    def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
         """`up` of the earlier commit, from a working tree of its own, on the same state and configuration."""
-        return self._up_of(stack, release)
+        together = contract == "standalone" and self._serves_alone(stack)
+        if together:
+            declare(choose(stack), "contractMode", contract)
+        done = self._up_of(stack, release)
+        self._applied = (stack, release, contract) if together and done.verdict is Verdict.PASS else None
+        return done
+
+    def _serves_alone(self, stack: str) -> bool:
+        """Where the contract cannot be read nobody knows; the release is restored all the same."""
+        try:
+            return not standalone.refusal(self._contract(stack).application())
+        except RolloutError:
+            return False
 
     def _up_of(self, stack: str, release: str) -> Outcome:
         chosen = choose(stack)
@@ -248,6 +264,8 @@ class ProjectStacks:
 
     def _contract_mode(self, stack: str, mode: str, release: str = "") -> None:
         """Declare what applications are told, and apply it, with this release's program. Raises RolloutError."""
+        if release and self._applied == (stack, release, mode):
+            return
         declare(choose(stack), "contractMode", mode)
         # The tree that is checked out is the failed release's: its `up` would undo the restore.
         done = self._up_of(stack, release) if release else _ran("up", ["up", "--stack", stack])

@@ -82,8 +82,12 @@ class Stacks(Protocol):
     def samples(self, folder: str, after: int) -> list[Sample]:
         """The prober's samples with a larger sequence, oldest first. Raises RolloutError when they are damaged."""
 
-    def restore(self, stack: str, release: str) -> Outcome:
-        """The stack back to an earlier release."""
+    def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
+        """The stack back to an earlier release.
+
+        `contract`: "standalone" declares that in the same run, if its address serves; what is left for `standalone` to
+        do then takes no run of its own.
+        """
 
     def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
         """The contract to standalone at the gateway's address, without moving data; consumers restarted, watched.

@@ -189,7 +189,7 @@ class FolderStacks:
             for n in range(2200)
         ]
 
-    def restore(self, stack: str, release: str) -> Outcome:
+    def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
         return self._act(f"restore-{release}", stack)
 
     def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:

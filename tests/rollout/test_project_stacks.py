@@ -160,6 +160,47 @@ def test_an_application_that_a_rehearsal_leaves_in_standalone_fails_it(monkeypat
     assert stacks.log == ["standalone", "sentinel"]
 
 
+class Restoring(ProjectStacks):
+    """Production, of which an `up` is a line in the log; it ends as `verdict` says."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__()
+        self.verdict = verdict
+        self.log: list[str] = []
+
+    def _contract(self, stack: str) -> OperatorContract:
+        return CONTRACT
+
+    def _up_of(self, stack: str, release: str) -> Outcome:
+        self.log.append(f"up of {release}")
+        return Outcome(self.verdict, "said")
+
+
+@pytest.mark.parametrize(
+    ("serves", "verdict", "log"),
+    [
+        (True, Verdict.PASS, ["declared", "up of r1"]),
+        (True, Verdict.FAIL, ["declared", "up of r1", "declared", "up of r1"]),
+        (False, Verdict.PASS, ["up of r1"]),
+    ],
+    ids=["one run does both", "a failed one is no proof", "refused, and restored all the same"],
+)
+def test_production_is_restored_and_its_applications_moved_in_one_run(
+    serves: bool, verdict: Verdict, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks = Restoring(verdict)
+    monkeypatch.setattr(project_stacks, "choose", lambda name: name)
+    monkeypatch.setattr(project_stacks, "declare", lambda *_: stacks.log.append("declared"))
+    monkeypatch.setattr(standalone, "refusal", lambda _contract: "" if serves else "it does not serve")
+    stacks.restore("prod", "r1", "standalone")
+    if serves and verdict is Verdict.FAIL:
+        with pytest.raises(RolloutError):
+            stacks.standalone("prod", (), 0.0, "r1")
+    else:
+        stacks.standalone("prod", (), 0.0, "r1")
+    assert stacks.log == log
+
+
 def test_the_share_is_held_against_what_the_clients_say() -> None:
     def seen(percent: int, said: str) -> Outcome:
         return _seen_share(percent, said, "c", {})
