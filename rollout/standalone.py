@@ -46,7 +46,9 @@ def go(contract: Contract, declare: Callable[[], None], consumers: Sequence[Cons
     started = time.monotonic()
     log: list[dict[str, object]] = []
     if reason := refusal(contract):
-        return Outcome(Verdict.FAIL, f"refused: {reason}; no application was moved, the cluster serves on", files=_file(log))
+        return Outcome(
+            Verdict.FAIL, f"refused: {reason}; no application was moved, the cluster serves on", files=_file(log)
+        )
     declare()
     log.append({"declared_s": round(time.monotonic() - started, 3)})
     bad = move(consumers, "standalone")
