@@ -23,6 +23,8 @@ PROBE_KEY = "rollout:standalone-probe"
 RESTART_S = 300
 HEALTH_S = 120.0
 LOOK_S = 1.0
+# An old instance that is on its way out may be asked in between: so long nobody else than the new ones must answer.
+STEADY_S, ASK_S = 2.0, 0.1
 
 
 def refusal(contract: Contract) -> str:
@@ -65,7 +67,7 @@ def go(contract: Contract, declare: Callable[[], None], consumers: Sequence[Cons
 
 
 def move(consumers: Sequence[Consumer], mode: str) -> list[str]:
-    """Restart each in a rolling way, and wait until it says that it is in this mode; what went wrong."""
+    """Restart each in a rolling way, and wait until it says steadily that it is in this mode; what went wrong."""
     return _each(lambda consumer: _move(consumer, mode), consumers)
 
 
@@ -87,11 +89,14 @@ def _move(consumer: Consumer, mode: str) -> str:
             return f"{consumer.name}: {command[0]}: {type(error).__name__}"
         if done.returncode != 0:
             return f"{consumer.name}: {command[0]} ended with {done.returncode}"
-    until, last = time.monotonic() + HEALTH_S, ""
+    since, last = time.monotonic(), ""
+    until = since + HEALTH_S
     while time.monotonic() < until:
-        if not (last := _unhealthy(consumer, mode)):
+        if problem := _unhealthy(consumer, mode):
+            since, last = time.monotonic(), problem
+        elif time.monotonic() - since >= STEADY_S:
             return ""
-        time.sleep(0.2)
+        time.sleep(ASK_S)
     return f"{last} after {HEALTH_S:g} s"
 
 

@@ -67,6 +67,7 @@ def test_a_consumer_that_does_not_say_standalone_fails_it(monkeypatch: pytest.Mo
 
 def test_consumers_are_moved_together_and_each_is_held_against_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standalone, "HEALTH_S", 0.3)
+    monkeypatch.setattr(standalone, "STEADY_S", 0.1)
     meet = Barrier(2)
     found = {"http://a": "sentinel", "http://b": "standalone"}
 
@@ -78,6 +79,22 @@ def test_consumers_are_moved_together_and_each_is_held_against_the_mode(monkeypa
     monkeypatch.setattr(standalone, "_unhealthy", unhealthy)
     consumers = [Consumer(name=url[-1], health=url) for url in found]
     assert [each.partition(" after")[0] for each in standalone.move(consumers, "sentinel")] == ["b is standalone"]
+
+
+def test_an_old_instance_that_still_answers_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen on Kubernetes: the rolling restart was over, and for a moment the Service led to a pod that was going."""
+    monkeypatch.setattr(standalone, "STEADY_S", 0.3)
+    monkeypatch.setattr(standalone, "ASK_S", 0.05)
+    said = iter(["not yet", "", "", "the old one", ""])
+    asked: list[str] = []
+
+    def unhealthy(_consumer: Consumer, _mode: str) -> str:
+        asked.append(next(said, ""))
+        return asked[-1]
+
+    monkeypatch.setattr(standalone, "_unhealthy", unhealthy)
+    assert standalone.move([Consumer(name="shop", health="http://shop")], "standalone") == []
+    assert asked[:4] == ["not yet", "", "", "the old one"] and len(asked) >= 6
 
 
 class Rehearsing(ProjectStacks):
