@@ -26,7 +26,7 @@ from rich.table import Table
 
 from rehearsal.crowd_pods import nodes_of
 from rehearsal.place import RehearsalError, made
-from rehearsal.stage import SAMPLE, Stage, docker, kubernetes, processes
+from rehearsal.stage import Stage, docker, kubernetes, processes
 from rehearsal.story import Seen, Story
 from rehearsal.troubles import EVERY, FEW
 from rollout.errors import RolloutError
@@ -99,8 +99,8 @@ def _stage(options: argparse.Namespace) -> Stage:
         images = {"image": str(client.images.get(image).id)} | {key: build(name) for key, name in SETTINGS.items()}
         if options.target == "docker":
             return docker(images)
-        images[SAMPLE] = build_sample()
-        tags = [str((client.images.get(each).tags or [each])[0]) for each in images.values()]
+        sample = build_sample()
+        tags = [str((client.images.get(each).tags or [each])[0]) for each in (*images.values(), sample)]
     except ImageNotFound:
         raise RehearsalError(f"the engine has no image {image}\n  fix: docker pull it, or --image ID") from None
     except DockerException as error:
@@ -111,7 +111,7 @@ def _stage(options: argparse.Namespace) -> Stage:
     nodes = nodes_of(
         json.loads(kubectl.run(["kubectl", "--kubeconfig", kubeconfig, "get", "nodes", "-o", "json"]))["items"]
     )
-    return kubernetes(images, kubeconfig, [*nodes.values(), _address_towards(next(iter(nodes.values())))])
+    return kubernetes(images, sample, kubeconfig, [*nodes.values(), _address_towards(next(iter(nodes.values())))])
 
 
 def _load(command: list[str]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 
 from rehearsal.place import Place, RehearsalError
-from tools import kubectl
+from tools import kubectl, processes
 from tools.deployment import Deployment
 from tools.errors import ToolError
 from tools.paths import ROOT
@@ -31,7 +31,7 @@ from tools.stacks import choose
 NAME = "sample"
 MANIFEST = ROOT / "examples/app/kubernetes.yaml"
 START_S, STOP_S = 60.0, 10.0
-VISIT_S = 0.1
+VISIT_S = 0.05
 
 
 class Application(Protocol):
@@ -67,7 +67,7 @@ class ProcessApplication:
         self._place.module(*self._restart)
 
     def remove(self) -> None:
-        _stop(_pid_file(self._place.folder, self._stack))
+        _stop(_process_file(self._place.folder, self._stack))
 
     @property
     def consumer(self) -> dict[str, Any]:
@@ -170,13 +170,13 @@ def visited(health: str) -> Iterator[Visits]:
 
 def redis_of(health: str) -> dict[str, Any]:
     """What the application says of Redis. Raises OSError, ValueError."""
-    with urllib.request.urlopen(health, timeout=5) as answer:  # noqa: S310 - http, ours
+    with urllib.request.urlopen(health, timeout=3) as answer:  # noqa: S310 - http, ours
         return dict(json.load(answer)["redis"])
 
 
 def restart(stack: str, port: int) -> None:
     """In the rehearsal's own folder. Raises RehearsalError when it does not answer."""
-    file = _pid_file(ROOT, stack)
+    file = _process_file(ROOT, stack)
     _stop(file)
     told = Deployment(choose(stack)).output("contract")
     with file.with_suffix(".log").open("ab") as log:
@@ -190,7 +190,8 @@ def restart(stack: str, port: int) -> None:
             stderr=log,
             start_new_session=True,
         )
-    file.write_text(str(process.pid))
+    if identity := processes.identify(process.pid):
+        file.write_text(json.dumps(asdict(identity)))
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
         with suppress(OSError, ValueError):
@@ -201,28 +202,13 @@ def restart(stack: str, port: int) -> None:
 
 
 def _stop(file: Path) -> None:
-    """The process that the file names, when it is still an application."""
-    if not file.exists():
-        return
-    pid = int(file.read_text())
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.kill(pid, number if _runs(pid) else 0)
-        end = time.monotonic() + STOP_S
-        while _runs(pid) and time.monotonic() < end:
-            time.sleep(0.1)
-    file.unlink()
+    """The very process that the file names, if it still runs."""
+    if file.exists():
+        processes.end([processes.Identity(**json.loads(file.read_text()))], STOP_S)
+        file.unlink()
 
 
-def _runs(pid: int) -> bool:
-    """Not a process that has taken its number since, and not what is left of one that has ended."""
-    try:
-        return b"examples.app" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def _pid_file(folder: Path, stack: str) -> Path:
+def _process_file(folder: Path, stack: str) -> Path:
     return folder / ".state" / f"{stack}.application"
 
 

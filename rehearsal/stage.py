@@ -21,8 +21,6 @@ WATCH = "40s"
 
 # In a setting: the names of the stacks, which are known when there is a place.
 PROD = "<prod>"
-# The image of the application, which is no setting of a stack.
-SAMPLE = "sample"
 
 
 @dataclass(frozen=True)
@@ -125,10 +123,11 @@ def docker(images: Mapping[str, str]) -> Stage:
     return Stage("docker", settings, shares=True, crowd={"network": crowd, "image": images["smokeImage"]})
 
 
-def kubernetes(images: Mapping[str, str], kubeconfig: str, machine: Collection[str]) -> Stage:
+def kubernetes(images: Mapping[str, str], sample: str, kubeconfig: str, machine: Collection[str]) -> Stage:
     """Staging on this machine's Docker engine, canary and production in two namespaces of one cluster.
 
-    `machine`: the addresses that this machine has in the cluster; it runs the probers, a ledger and the commands.
+    `sample`: the application's image. `machine`: the addresses that this machine has in the cluster; it runs the
+    probers, a ledger and the commands.
     """
     clients = json.dumps([*(f"{each}/32" for each in machine), str(RANGE)])
     named = {key: images[key] for key in ("image", "gatewayImage", "smokeImage")}
@@ -140,7 +139,7 @@ def kubernetes(images: Mapping[str, str], kubeconfig: str, machine: Collection[s
         "canary": inside | {"clientPods": gateways},
         "prod": inside | {"contractNamespaces": json.dumps([shop]), "clientPods": json.dumps([f"{shop}:app={NAME}"])},
     }
-    application = {"namespace": shop, "image": images[SAMPLE], "kubeconfig": kubeconfig}
+    application = {"namespace": shop, "image": sample, "kubeconfig": kubeconfig}
     crowd = {"image": images["smokeImage"], "kubeconfig": kubeconfig}
     return Stage("kubernetes", settings, shares=True, crowd=crowd, application=application, asks_canary=True)
 
@@ -151,8 +150,7 @@ def _placed(settings: Mapping[str, str], place: Place) -> dict[str, str]:
 
 def _on_docker(images: Mapping[str, str], net: IPv4Network) -> dict[str, str]:
     clients = json.dumps([f"{net[1]}/32", str(list(net.subnets())[1])])
-    named = {key: image for key, image in images.items() if key != SAMPLE}
-    return {"target": "docker", "workload": "cache", "subnet": str(net), "clients": clients} | named
+    return {"target": "docker", "workload": "cache", "subnet": str(net), "clients": clients} | dict(images)
 
 
 def _networks() -> dict[str, IPv4Network]:

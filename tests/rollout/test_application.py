@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 from rehearsal.application import PodApplication, _stop, visited
 from tests.waiting import await_that
+from tools.processes import identify
 
 
 @contextmanager
@@ -28,10 +30,13 @@ def process(name: str) -> Iterator[subprocess.Popen[bytes]]:
 def test_only_an_application_is_ended_and_once(tmp_path: Path) -> None:
     file = tmp_path / "x.application"
     with process("examples.app") as ours, process("somebody's") as theirs:
-        file.write_text(str(theirs.pid))  # the number has been given to another process since
+        # The number has been given to another process since.
+        file.write_text(json.dumps({"pid": theirs.pid, "start": "earlier"}))
         _stop(file)
         assert theirs.poll() is None and not file.exists()
-        file.write_text(str(ours.pid))
+        identity = identify(ours.pid)
+        assert identity
+        file.write_text(json.dumps(asdict(identity)))
         _stop(file)
         assert ours.wait(5) != 0
         _stop(file)

@@ -14,15 +14,15 @@ from rehearsal.application import beside
 from rehearsal.clients import together
 from rehearsal.crowd_pods import RANGE, networks_of, nodes_of, pod
 from rehearsal.place import Place, RehearsalError, made
-from rehearsal.stage import SAMPLE, Stage, bucket, docker, kubernetes, processes
+from rehearsal.stage import Stage, bucket, docker, kubernetes, processes
 from rehearsal.troubles import EVERY, FEW, Going, Trouble
 from rollout import triggers
 from rollout.plan import read
 from tests.rollout.fakes import steady
 from tools.stacks import Stack
 
-IMAGES = dict.fromkeys(("image", "gatewayImage", "firewallImage", "smokeImage", SAMPLE), f"sha256:{'0' * 64}")
-IN_A_CLUSTER = kubernetes(IMAGES, "/kubeconfig", ["10.77.0.1", "10.77.0.11"])
+IMAGES = dict.fromkeys(("image", "gatewayImage", "firewallImage", "smokeImage"), f"sha256:{'0' * 64}")
+IN_A_CLUSTER = kubernetes(IMAGES, "sample", "/kubeconfig", ["10.77.0.1", "10.77.0.11"])
 
 
 @pytest.mark.parametrize("stage", [processes(), docker(IMAGES), IN_A_CLUSTER], ids=["process", "docker", "kubernetes"])
