@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import pytest
+
 from rehearsal.application import PodApplication, _stop, visited
 from tests.waiting import await_that
 from tools.processes import identify
@@ -33,7 +35,9 @@ def test_only_an_application_is_ended_and_once(tmp_path: Path) -> None:
         # The number has been given to another process since.
         file.write_text(json.dumps({"pid": theirs.pid, "start": "earlier"}))
         _stop(file)
-        assert theirs.poll() is None and not file.exists()
+        with pytest.raises(subprocess.TimeoutExpired):
+            theirs.wait(0.5)
+        assert not file.exists()
         identity = identify(ours.pid)
         assert identity
         file.write_text(json.dumps(asdict(identity)))

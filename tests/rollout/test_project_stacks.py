@@ -68,17 +68,18 @@ def test_a_consumer_that_does_not_say_standalone_fails_it(monkeypatch: pytest.Mo
 def test_consumers_are_moved_together_and_each_is_held_against_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standalone, "HEALTH_S", 0.3)
     monkeypatch.setattr(standalone, "STEADY_S", 0.1)
-    meet = Barrier(2)
+    meet, met = Barrier(2), list[int]()
     found = {"http://a": "sentinel", "http://b": "standalone"}
 
     def unhealthy(consumer: Consumer, mode: str) -> str:
         with suppress(BrokenBarrierError):
-            meet.wait(5)  # one after the other would never meet
+            met.append(meet.wait(5))  # one after the other would never meet
         return "" if found[consumer.health] == mode else f"{consumer.name} is {found[consumer.health]}"
 
     monkeypatch.setattr(standalone, "_unhealthy", unhealthy)
     consumers = [Consumer(name=url[-1], health=url) for url in found]
     assert [each.partition(" after")[0] for each in standalone.move(consumers, "sentinel")] == ["b is standalone"]
+    assert met
 
 
 def test_an_old_instance_that_still_answers_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
