@@ -22,7 +22,7 @@ from rehearsal.place import PHASES, Place, RehearsalError
 from rehearsal.stage import Stage
 from rehearsal.troubles import FEW, Going, Trouble
 from rollout.history import Run, replay
-from rollout.journal import Journal
+from rollout.journal import Entry, Journal
 from rollout.store import open_store
 from tools.stacks import Stack
 
@@ -176,10 +176,9 @@ class Story:
                 said = str(record.done.data["reason"]) if record.done else ""
                 self.seen.note(f"clients on the canary, {record.step.label}", said, "+- 2 points", True)
             if record.step.kind == "rehearsal" and record.done:
-                seconds, lost = figures.get("rollback_s"), figures.get("lost_acks")
-                text = (
-                    f"{seconds:g} s, {lost:g} lost acks" if seconds is not None and lost is not None else "not measured"
-                )
+                seconds, lost, gap = (figures.get(name) for name in ("rollback_s", "lost_acks", "gap_s"))
+                measured = None not in (seconds, lost, gap)
+                text = f"{seconds:g} s, {lost:g} lost acks, longest gap {gap:g} s" if measured else "not measured"
                 self.seen.note("rollback rehearsed in staging", text, "< 300 s, 0", lost == 0)
         code, lines = self.place.rollout("report")
         self.say("\n".join(lines[-2:]))
@@ -236,18 +235,25 @@ class Story:
             text = ", ".join(
                 f"{each.partition('-')[0] if 'restore' in each else each} {s:.1f} s" for each, s in actions.items()
             )
-            ordered, last = self._ordered(run), max(entry.at.timestamp() for entry in run.actions_done.values())
+            ordered, last = (
+                self._entry(run, "rollback-ordered").at.timestamp(),
+                max(entry.at.timestamp() for entry in run.actions_done.values()),
+            )
             took = last - ordered
             text = f"{took:.1f} s ({text}); noticed {ordered - going[0].began:.1f} s after it began"
             self.seen.note("its rollback, from the order on", text, "< 300 s", took < 300)
+            served = self._entry(run, "served").data
+            longest = served["figures"].get("rollback.longest-gap, s")
+            what = "production meanwhile, by its prober"
+            self.seen.note(what, served["reason"], "< 10 s without a write", longest is not None and longest < 10)
 
     @property
     def _consumers(self) -> dict[str, dict[str, Any]]:
         return {phase: application.consumer for phase, application in self._applications.items()}
 
-    def _ordered(self, run: Run) -> float:
-        entries = self._journal().entries
-        return next(e.at.timestamp() for e in reversed(entries) if e.run == run.id and e.kind == "rollback-ordered")
+    def _entry(self, run: Run, kind: str) -> Entry:
+        """The run's latest of this kind."""
+        return next(each for each in reversed(self._journal().entries) if (each.run, each.kind) == (run.id, kind))
 
     def _refused(self, release: str) -> None:
         code, lines = self.place.rollout("start", "--release", release)

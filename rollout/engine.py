@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
@@ -23,7 +23,8 @@ from rollout.judging import judge_drill
 from rollout.keeping import EvidenceLost, Piece, fetch, keep
 from rollout.notify import Notify, NotSent, text_of
 from rollout.plan import TIMED, UNTOUCHING, PhaseName, Plan
-from rollout.soaking import Soaking
+from rollout.serving import serving_since
+from rollout.soaking import Soaking, jsonl
 from rollout.stacks import Outcome, Stacks, StackState
 from rollout.store import Store
 from smoke_tests.verdict import Verdict
@@ -366,9 +367,26 @@ class Engine:
                 bad.append(f"{action}: {outcome.reason}")
         if bad:
             return Result(Code.FAILED, f"the rollback is not complete, advance tries again: {'; '.join(bad)}")
+        self._tell_serving(run)
         took = round(time.monotonic() - started, 3)
         self._write(run, "ended", {"end": "rolled-back", "reason": run.rollback_reason, "seconds": took})
         return None
+
+    def _tell_serving(self, run: Run) -> None:
+        """How production served meanwhile, by its prober. A rollback is complete without it."""
+        ordered = run.rollback_ordered or self._now()
+        try:
+            found = self._stacks.samples(run.plan.phases["prod"].samples, run.latest_sample("prod"))
+        except RolloutError as error:
+            serving, files, text = None, {}, f"not measured: {error}"
+        else:
+            # Those of just before it, too: a write may have begun then and ended afterwards.
+            samples = [each for each in found if each.wall >= ordered - timedelta(minutes=1)]
+            serving, files = serving_since(ordered, samples), jsonl("serving", samples)
+            text = str(serving) if serving else "not measured: its prober has no sample since the order"
+        figures, evidence = serving.figures if serving else {}, keep(self.store, files)
+        self._write(run, "served", {"action": "served", "reason": text, "figures": figures, "evidence": evidence})
+        self._say(f"production: {text}")
 
     def _actions(self, run: Run) -> dict[str, Callable[[], Outcome]]:
         """What has to be taken back, the fastest relief first."""

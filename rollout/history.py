@@ -47,6 +47,7 @@ class Run:
     phases_done: list[str] = field(default_factory=list)
     paused: str = ""
     rollback_reason: str = ""
+    rollback_ordered: datetime | None = None
     actions_done: dict[str, Entry] = field(default_factory=dict)
     end: End | None = None
     end_reason: str = ""
@@ -71,6 +72,14 @@ class Run:
 
     def of_phase(self, phase: PhaseName) -> list[StepRecord]:
         return [each for each in self._all if each.phase == phase]
+
+    def latest_sample(self, phase: PhaseName) -> int:
+        """The sequence of the last sample of this phase's stack that a look of this rollout had; -1 without any."""
+        looks = [each.data for record in self._all for each in record.observations if record.phase == phase]
+        seen = [int(last["sequence"]) for data in looks if (last := data["credit"]["last"])]
+        if phase == "prod":  # the canary's looks take its samples as their baseline
+            seen += [int(e.data["baseline"]) for record in self.of_phase("canary") for e in record.observations]
+        return max(seen, default=-1)
 
     def planned_failovers(self, phase: PhaseName, since_epoch: int) -> int:
         """Controlled failovers of the phase that began at this configuration epoch or later.
@@ -150,6 +159,7 @@ def _apply(history: History, run: Run, entry: Entry) -> None:
             run.paused = ""
         case "rollback-ordered":
             run.rollback_reason, run.end, run.paused = str(data["reason"]), None, ""
+            run.rollback_ordered = entry.at
             history.barred[run.release] = run.rollback_reason
         case "rollback-done" if data["verdict"] == Verdict.PASS:
             run.actions_done[str(data["action"])] = entry

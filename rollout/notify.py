@@ -19,6 +19,7 @@ _TEXTS = {
     "phase-done": "phase {phase} is proven",
     "waiting": "waits for approval of {phase}: rollout approve --name NAME --reason REASON",
     "rollback-ordered": "ROLLING BACK: {reason}",
+    "served": "production during the rollback: {reason}",
     "ended": "ended: {end}; {reason}",
     "paused": "paused: {reason}",
     "resumed": "goes on",

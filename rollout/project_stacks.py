@@ -172,7 +172,11 @@ class ProjectStacks:
         reports = [ledger.verify() for ledger in ledgers]
         for ledger in ledgers:
             ledger.cleanup()
-        figures = {**outcome.figures, "lost_acks": float(sum(len(each.lost) for each in reports))}
+        figures = {
+            **outcome.figures,
+            "lost_acks": float(sum(len(each.lost) for each in reports)),
+            "gap_s": round(max(each.longest_gap_ms for each in reports) / 1000, 3),
+        }
         files = {**outcome.files, "ledger.txt": "\n".join(map(str, reports)).encode()}
         if stuck:
             reason = f"{outcome.reason}; and on the way back to sentinel: {'; '.join(stuck)}"

@@ -84,7 +84,7 @@ class Soaking:
         fresh = self._stacks.samples(self._phase.samples, after)
         base = self._fresh_baseline(int(data["baseline"]))
         before = self._before(int(begun.data["after"])) if last is None else []
-        evidence = keep(self._store, {**self._sorted(fresh), **_file("baseline", base), **_file("before", before)})
+        evidence = keep(self._store, {**self._sorted(fresh), **jsonl("baseline", base), **jsonl("before", before)})
         credit = credit.add(fresh)
         state = self._stacks.state(self._phase.stack).state
         drift = self._stacks.drift(self._phase.stack)
@@ -175,7 +175,7 @@ class Soaking:
         """A prober goes on for a while under the earlier release's name: those samples prove nothing of this one."""
         release = self._run.release
         others = [sample for sample in fresh if sample.release != release]
-        named = _file("samples", [sample for sample in fresh if sample.release == release])
+        named = jsonl("samples", [sample for sample in fresh if sample.release == release])
         return named | ({OTHERS: _content(others)} if others else {})
 
     def _latest_of(self, pieces: list[dict[str, Any]], *names: str) -> list[Sample]:
@@ -199,7 +199,8 @@ class Soaking:
         return text if outcome.verdict is Verdict.PASS else f"{text}; {outcome.reason}"
 
 
-def _file(name: str, samples: list[Sample]) -> dict[str, bytes]:
+def jsonl(name: str, samples: list[Sample]) -> dict[str, bytes]:
+    """A file of evidence for `keep`; none without samples."""
     return {f"{name}.jsonl": _content(samples)} if samples else {}
 
 

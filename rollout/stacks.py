@@ -62,7 +62,7 @@ class Stacks(Protocol):
         """The subset of the fault matrix that this stack bears."""
 
     def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
-        """Roll back and forward again under the ledger. Figures: rollback_s, lost_acks."""
+        """Roll back and forward again under the ledger. Figures: rollback_s, lost_acks, gap_s."""
 
     def failover(self, stack: str) -> Outcome:
         """One controlled failover under traffic."""

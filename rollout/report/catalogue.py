@@ -255,6 +255,14 @@ LINES: tuple[Line, ...] = (
         "measured:rollback.seconds",
         at_most(300, "s"),
     ),
+    Line(
+        "rollback.gap",
+        "rollback",
+        _READY,
+        "rollback rehearsed: the longest time without an acknowledged write, there and back",
+        "measured:rollback.gap",
+        at_most(10, "s"),
+    ),
     _zero("rollback.lost-acks", "rollback", _RISK, "acknowledged writes lost in the rehearsed rollback", "lost"),
     _zero(
         "rollback.consumers",

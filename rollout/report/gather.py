@@ -41,7 +41,11 @@ from smoke_tests.verdict import Verdict
 COMMAND = "python -m rollout report"
 _MEASURED = {line.by.removeprefix("measured:") for line in LINES if line.by.startswith("measured:")}
 # A step's own figures, by the names that the engine asks of it.
-_NAMES = {"rollback_s": ("rollback.seconds", "s"), "lost_acks": ("rollback.lost-acks", "lost")}
+_NAMES = {
+    "rollback_s": ("rollback.seconds", "s"),
+    "gap_s": ("rollback.gap", "s"),
+    "lost_acks": ("rollback.lost-acks", "lost"),
+}
 M = TypeVar("M", bound=BaseModel)
 _MOVED = re.compile(r"master (\S+) -> (\S+?)(?:;|$)")
 

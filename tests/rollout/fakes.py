@@ -156,7 +156,7 @@ class FolderStacks:
     def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
         self.moved.append((stack, [each.name for each in consumers]))
         outcome = self._act("rehearsal", stack)
-        figures = {"rollback_s": 4.2, "lost_acks": 0.0}
+        figures = {"rollback_s": 4.2, "lost_acks": 0.0, "gap_s": 0.3}
         return Outcome(outcome.verdict, outcome.reason, figures=outcome.figures or figures, files=outcome.files)
 
     def failover(self, stack: str) -> Outcome:

@@ -148,7 +148,13 @@ def junit(tests: int, *, skipped: int = 0, failed: int = 0) -> str:
 
 def measurements() -> list[Measurement]:
     """Every figure that the catalogue asks for, each as good as its threshold, but two nobody measured."""
-    figures = {"deploy.seconds": 47.0, "rollback.seconds": 7.4, "memory.instance-mb": 11.2, "memory.total-mb": 58.0}
+    figures = {
+        "deploy.seconds": 47.0,
+        "rollback.seconds": 7.4,
+        "rollback.gap": 0.4,
+        "memory.instance-mb": 11.2,
+        "memory.total-mb": 58.0,
+    }
     figures |= {"discovery.overhead-ms": 12.1, "failover.detection-ms": 2210.0, "canary.share-off": 0.6}
     asked = [line for line in LINES if line.by.startswith("measured:") and line.id not in UNMEASURED]
     return [

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from prober.samples import Sample
 from rollout.engine import Code, Engine
 from rollout.errors import RolloutError
-from rollout.keeping import Piece
+from rollout.keeping import Piece, fetch
 from rollout.plan import Plan, read
 from rollout.stacks import Outcome
 from rollout.store import FolderStore
@@ -90,6 +91,46 @@ def test_a_trigger_in_the_soak_rolls_back(bench: Bench) -> None:
     assert bench.engine.advance().code is Code.FAILED
     assert "trigger.error-rate" in bench.engine.current().end_reason
     assert bench.stacks.actions[-1] == "share-0 canary"
+
+
+def test_a_rollback_says_how_production_served_meanwhile(bench: Bench) -> None:
+    assert begun(bench).engine.advance().code is Code.DONE
+    late = [bench.now + timedelta(seconds=at) for at in (-90, 0.5, 4)]
+    bench.stacks.feeds["prod"] = [
+        sample(900_001 + 2 * n, at=5000 + (wall - bench.now).total_seconds(), wall=wall, latency_ms=1.0)
+        for n, wall in enumerate(late)
+    ]
+    bench.stacks.answers["share-0 canary"] = Outcome(Verdict.ERROR, "gateway away")
+    assert bench.engine.rollback("late trouble").code is Code.FAILED
+    del bench.stacks.answers["share-0 canary"]
+    bench.now += timedelta(seconds=30)  # it counts from the order on, however long the rollback takes
+    bench.engine.advance()
+    served = next(each for each in bench.engine.journal.entries if each.kind == "served")
+    assert served.data["figures"] == {"rollback.first-write, s": 0.501, "rollback.longest-gap, s": 3.5}
+    assert any("production: a write was acknowledged 0.5 s after the order" in line for line in bench.said)
+    assert any("production during the rollback: a write was acknowledged" in text for text in bench.sent)
+    (piece,) = served.data["evidence"]
+    assert len(fetch(bench.store, Piece.model_validate(piece)).splitlines()) == 2
+
+
+@pytest.mark.parametrize("samples", [[], [sample(900_001, wall=datetime(2025, 12, 31, tzinfo=UTC))], None])
+def test_a_rollback_is_complete_without_a_prober(
+    bench: Bench, samples: list[Sample] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert begun(bench).engine.advance().code is Code.DONE
+    if samples is None:
+        monkeypatch.setattr(bench.stacks, "samples", damaged)
+    else:
+        bench.stacks.feeds["prod"] = samples
+    bench.engine.rollback("late trouble")
+    assert bench.engine.current().end == "rolled-back"
+    served = next(each for each in bench.engine.journal.entries if each.kind == "served")
+    assert str(served.data["reason"]).startswith("not measured: ")
+    assert (served.data["figures"], served.data["evidence"]) == ({}, [])
+
+
+def damaged(_folder: str, _after: int) -> list[Sample]:
+    raise RolloutError("samples are damaged")
 
 
 def test_a_failing_preflight_touches_nothing_and_is_tried_again(bench: Bench) -> None:

@@ -49,6 +49,7 @@ def test_the_report_of_the_journal_holds_and_is_named_there(home: Path, tmp_path
     assert [each.data["sha256"] for each in entries if each.kind == "reported"][-1] == digest(path.read_bytes())
     claims = {each["id"]: each for each in json.loads(path.read_text())["claims"]}
     assert claims["rollback.seconds"]["measured"]["value"] == 4.2
+    assert claims["rollback.gap"]["measured"]["value"] == 0.3
     assert {id: claims[id]["verdict"] for id in ("soak", "rollback.lost-acks", "trigger.quorum", "deploy.seconds")} == (
         dict.fromkeys(("soak", "rollback.lost-acks", "trigger.quorum", "deploy.seconds"), "pass")
     )
