@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from client.contract_file import read_operator_contract
 from client.crosscheck import observe
 from client.ledger import Ledger
 from client.links import open_as
-from infra.contract import OperatorContract
+from infra.contract import Contract, OperatorContract
 from rehearsal import clients
 from rehearsal.application import Visits, beside, redis_of, visited
 from rehearsal.clients import crowd_of
@@ -64,6 +64,8 @@ class Story:
         self.troubles = troubles
         self.seen = Seen()
         self._probing: dict[str, str] = {}
+        self._writing = ExitStack()
+        self._at_canary: Ledger | None = None
         self._applications = stage.applications(place)
         self._started = time.monotonic()
 
@@ -154,15 +156,22 @@ class Story:
         crowd = crowd_of(self.stage.crowd_at(self.place)) if self.stage.shares else None
         address = crowd.gateway(contract) if crowd else contract.application()
         with crowd.visiting(contract) if crowd else clients.nobody() as found:
-            with Ledger(address, writers=2, interval_s=0.02) as ledger:
+            with ExitStack() as self._writing:
+                ledger = self._write(address)
                 ledger.wait_for_acks(50)
                 yield found
-            report = ledger.verify()
-            self.say(f"ledger: {report}")
-            gap = f"longest gap {report.longest_gap_ms / 1000:.2f} s"
-            what = "ledger at prod's gateway" if self.stage.shares else "ledger at prod"
-            text = f"{len(report.lost)} of {report.acknowledged}, {gap}"
-            self.seen.note(f"{what}: lost acks", text, "0", not report.lost)
+            self._settle("ledger at prod's gateway" if self.stage.shares else "ledger at prod", ledger)
+            if self._at_canary:
+                self._settle("ledger at the canary", self._at_canary)
+
+    def _write(self, contract: Contract) -> Ledger:
+        return self._writing.enter_context(Ledger(contract, writers=2, interval_s=0.02))
+
+    def _settle(self, what: str, ledger: Ledger) -> None:
+        report = ledger.verify()
+        self.say(f"{what}: {report}")
+        text = f"{len(report.lost)} of {report.acknowledged}, longest gap {report.longest_gap_ms / 1000:.2f} s"
+        self.seen.note(f"{what}: lost acks", text, "0", not report.lost)
 
     def _first(self, release: str) -> None:
         self.place.plan(self.stage.plan(self.place, consumers=self._consumers))
@@ -317,6 +326,9 @@ class Story:
             raise RehearsalError(f"rollout approve: {' '.join(lines)}")
 
     def _probe(self, phase: str, release: str) -> None:
+        # Alike but for the release: the tail of a stack that idles is another than that of one at work.
+        if phase == "canary" and not self._at_canary:
+            self._at_canary = self._write(self._contract("canary").application())
         self.place.probe(phase, release)
         self._probing[phase] = release
 

@@ -12,6 +12,8 @@ import redis
 from client.connect import connect
 from client.ledger import Ledger
 from infra.contract import OperatorContract
+from rollout import standalone
+from smoke_tests.verdict import Verdict
 from tests.deployment import await_that
 from tests.docker import images
 from tests.docker.stack import DockerStack
@@ -48,6 +50,32 @@ def test_the_gateway_follows_the_master_and_leads_readers_to_replicas(stack: Doc
     password = contract.password.get_secret_value()
     with redis.Redis(host=contract.host, port=6380, username="app", password=password, protocol=2) as reader:
         assert reader.execute_command("ROLE")[0] == b"slave"
+
+
+@pytest.mark.parametrize("trouble", ["it is gone", "it hangs"])
+def test_a_rollback_to_a_gateway_that_does_not_serve_is_refused_and_the_cluster_serves_on(
+    stack: DockerStack, trouble: str
+) -> None:
+    contract = stack.contract().application()
+    gateway = stack.container("gateway")
+    break_it, mend_it = (gateway.kill, gateway.start) if trouble == "it is gone" else (gateway.pause, gateway.unpause)
+    declared: list[str] = []
+    break_it()
+    try:
+        with Ledger(contract) as ledger:
+            ledger.wait_for_acks(200)
+            outcome = standalone.go(contract, lambda: declared.append("standalone"), (), 0.0)
+            ledger.wait_for_acks(200)
+    finally:
+        mend_it()
+    report = ledger.verify()
+    ledger.cleanup()
+    print(f"{trouble}: {outcome.reason}; {report}")
+    assert outcome.verdict is Verdict.FAIL
+    assert outcome.reason.startswith(f"refused: {contract.host}:{contract.port} does not serve")
+    assert declared == []
+    assert report.lost == ()
+    await_that(lambda: not standalone.refusal(contract), 30, "a gateway that serves")
 
 
 def test_who_is_no_client_gets_no_answer(stack: DockerStack) -> None:
