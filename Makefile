@@ -13,7 +13,7 @@ PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test check bench rollout rehearsal share migrate faults lock bootstrap
+.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-long check bench rollout rehearsal share migrate faults lock bootstrap
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,8 +64,11 @@ pulumi: bootstrap ## Run any pulumi command on the stack: ARGS='stack history'
 bench: bootstrap ## Measure: time to deploy, to fail over, and more
 	@$(PY) -m bench $(ARGS)
 
-test: bootstrap ## Run every test
-	@$(PY) -m pytest $(ARGS)
+test: bootstrap ## Run every test but the long ones
+	@$(PY) -m pytest -m "not long" $(ARGS)
+
+test-long: bootstrap ## Run the long tests: other sizes, passwords, certificates and exporters on Kubernetes
+	@$(PY) -m pytest -m long $(ARGS)
 
 check: bootstrap ## Formatting, lint, types, shell scripts, and that pure modules are pure
 	@$(PY) -m ruff format --check --quiet .

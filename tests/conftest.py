@@ -12,6 +12,11 @@ if TYPE_CHECKING:  # at run time only where nodes are wanted: importing Pulumi t
     from tests.deployment import Deployment
 
 
+# Of a `make test ARGS=...` around us: the tests' own `make failover` would take it for theirs.
+for _name in ("ARGS", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"):
+    os.environ.pop(_name, None)
+
+
 @pytest.fixture(scope="session")
 def binaries() -> None:
     """What `make` does for its commands: name the server found and the CLI that goes with it."""
