@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 import uuid
@@ -83,8 +84,9 @@ class Prober:
     def run(self, stop: Event) -> None:
         """Probe until `stop` or the duration's end, then read back what is left. Raises only what `record` raises.
 
-        Operations begin on a fixed grid. One that took longer than its turn leaves the turns that it covered empty,
-        so that an outage is not followed by a burst.
+        Each operation begins at a random moment of its turn: what begins in step with something else on the machine,
+        another prober above all, meets it always or never. One that took longer than its turn leaves the turns that it
+        covered empty, so that an outage is not followed by a burst.
         """
         self._epochs.start()
         try:
@@ -95,18 +97,20 @@ class Prober:
             self._client.close()
 
     def _trickle_until(self, stop: Event) -> None:
-        started, turn = time.monotonic(), 0
+        started, turn, rate = time.monotonic(), -1, self._trickle.rate
         end = started + (self._trickle.duration_s if self._trickle.duration_s is not None else float("inf"))
         reads = False
-        while not stop.is_set() and time.monotonic() < end:
+        while True:
+            turn = max(turn + 1, int((time.monotonic() - started) * rate))
+            begins = started + (turn + random.random()) / rate  # noqa: S311 - no secret
+            if stop.wait(max(0.0, min(begins, end) - time.monotonic())) or time.monotonic() >= end:
+                return
             ack = self._pending.next() if reads else None
             if ack:
                 self._read(ack)
             else:
                 self._write()
             reads = not reads
-            turn = max(turn + 1, int((time.monotonic() - started) * self._trickle.rate) + 1)
-            stop.wait(max(0.0, min(started + turn / self._trickle.rate, end) - time.monotonic()))
 
     def _read_back_the_rest(self) -> None:
         """Every acknowledged write is asked for once, so the last ones too; gives up at the first error."""

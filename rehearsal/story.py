@@ -326,7 +326,7 @@ class Story:
             raise RehearsalError(f"rollout approve: {' '.join(lines)}")
 
     def _probe(self, phase: str, release: str) -> None:
-        # Alike but for the release: the tail of a stack that idles is another than that of one at work.
+        # Under a load like production's: the two are compared.
         if phase == "canary" and not self._at_canary:
             self._at_canary = self._write(self._contract("canary").application())
         self.place.probe(phase, release)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from threading import Event, Timer
 from typing import Any
@@ -51,13 +52,28 @@ class SlowBooks(PendingAcks):
         return super().answered(ack, value, last=last)
 
 
+def probed(rate: float, for_s: float) -> list[Sample]:
+    seen: list[Sample] = []
+    contract, stop = CONTRACT.application().model_copy(update={"sentinel_enabled": False}), Event()
+    Timer(for_s, stop.set).start()
+    Prober(contract, Trickle("r", rate=rate), seen.append).run(stop)
+    return seen
+
+
+def test_it_is_in_step_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "connect", Server)
+    # What is read back at the end is in no turn.
+    turns = [each.monotonic_s * 25 for each in probed(rate=25, for_s=6)][:130]
+    assert turns[-1] - turns[0] == pytest.approx(129, abs=15)
+    quarters = [int(4 * turn) % 4 for turn in turns]
+    assert min(quarters.count(quarter) for quarter in range(4)) >= 12, "32 are expected in each"
+    assert max(Counter(map(int, turns)).values()) <= 3, "no bursts"
+
+
 def test_its_own_books_are_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "connect", Server)
     monkeypatch.setattr(probe, "PendingAcks", SlowBooks)
-    seen: list[Sample] = []
-    contract, stop = CONTRACT.application().model_copy(update={"sentinel_enabled": False}), Event()
-    Timer(0.5, stop.set).start()
-    Prober(contract, Trickle("r", rate=100), seen.append).run(stop)
+    seen = probed(rate=100, for_s=0.5)
     assert {each.operation for each in seen} == {"write", "read"}
     assert all(each.ok and not each.lost_acks for each in seen)
     latencies = sorted(each.latency_ms or 0.0 for each in seen)
