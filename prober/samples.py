@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -62,23 +63,29 @@ def sample_files(folder: Path) -> list[SampleFile]:
     return [SampleFile(path, _noted_digest(path)) for path in sorted(folder.glob(PATTERN))]
 
 
-def read_samples(folder: Path) -> Iterator[Sample]:
-    """Every sample of the folder, oldest first.
+def read_samples(folder: Path, after: int = -1) -> Iterator[Sample]:
+    """Every sample of the folder with a larger sequence than `after`, oldest first.
 
-    Raises SamplesDamaged for a closed file that has changed and for a line that is no sample. The last line of a file
-    may be torn, which is how a killed prober or a cut of power leaves it: it is left out.
+    A file whose successor begins there at the latest is not opened: a folder may hold weeks of samples. Raises
+    SamplesDamaged for a closed file that has changed and for a line that is no sample. The last line of a file may be
+    torn, which is how a killed prober or a cut of power leaves it: it is left out.
     """
-    for file in sample_files(folder):
+    files = sample_files(folder)
+    for file, following in zip_longest(files, files[1:]):
+        if following and _first_sequence(following.path) <= after + 1:
+            continue
         content = file.path.read_bytes()
         if file.sha256 not in (None, digest(content)):
             raise SamplesDamaged(f"{file.path} has changed since it was closed: its SHA-256 is not the noted one")
         complete = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(complete.splitlines(), start=1):
             try:
-                yield Sample.model_validate_json(line)
+                sample = Sample.model_validate_json(line)
             except ValidationError as error:
                 problem = error.errors(include_url=False, include_input=False)[0]["msg"]
                 raise SamplesDamaged(f"{file.path}, line {number} is no sample: {problem}") from None
+            if sample.sequence > after:
+                yield sample
 
 
 def digest_path(path: Path) -> Path:
@@ -88,6 +95,13 @@ def digest_path(path: Path) -> Path:
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _first_sequence(path: Path) -> int:
+    try:
+        return int(path.stem.rpartition("-")[2])
+    except ValueError:
+        raise SamplesDamaged(f"{path} is not named after its first sample's sequence") from None
 
 
 def _noted_digest(path: Path) -> str | None:

@@ -202,7 +202,7 @@ class ProjectStacks:
 
     def samples(self, folder: str, after: int) -> list[Sample]:
         try:
-            return [sample for sample in read_samples(ROOT / folder) if sample.sequence > after]
+            return list(read_samples(ROOT / folder, after))
         except SamplesDamaged as error:
             raise RolloutError(f"{error}\n  fix: find out who changed it; the soak cannot rest on it") from None
 

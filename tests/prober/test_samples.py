@@ -60,6 +60,27 @@ def test_closed_files_are_checked_by_sha256sum(tmp_path: Path) -> None:
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", *notes], cwd=tmp_path, check=True)
 
 
+@pytest.mark.parametrize("after", [-1, 0, *range(40, 60), 99, 200])
+def test_those_after_a_sample_are_read_and_earlier_files_are_left_alone(tmp_path: Path, after: int) -> None:
+    write(tmp_path, 100, Limits(file_bytes=3000, files=1000))
+    files = sample_files(tmp_path)
+    assert len(files) > 5
+    wanted = list(range(after + 1, 100))
+    assert [each.sequence for each in read_samples(tmp_path, after)] == wanted
+    firsts = [int(file.path.stem.rpartition("-")[2]) for file in files]
+    for file, following in zip(files, firsts[1:], strict=False):
+        if following <= after + 1:
+            file.path.write_text("not to be opened")
+    assert [each.sequence for each in read_samples(tmp_path, after)] == wanted
+
+
+def test_a_file_of_another_name_is_named(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    (tmp_path / "samples-copy.jsonl").write_text("")
+    with pytest.raises(SamplesDamaged, match=r"samples-copy\.jsonl is not named"):
+        list(read_samples(tmp_path))
+
+
 def test_one_changed_byte_is_noticed(tmp_path: Path) -> None:
     write(tmp_path, 3)
     (file,) = sample_files(tmp_path)
