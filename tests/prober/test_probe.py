@@ -64,7 +64,7 @@ def test_it_is_in_step_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "connect", Server)
     # What is read back at the end is in no turn.
     turns = [each.monotonic_s * 25 for each in probed(rate=25, for_s=6)][:130]
-    assert turns[-1] - turns[0] == pytest.approx(129, abs=15)
+    assert turns[-1] - turns[0] > 120, "no faster than it was told"
     quarters = [int(4 * turn) % 4 for turn in turns]
     assert min(quarters.count(quarter) for quarter in range(4)) >= 12, "32 are expected in each"
     assert max(Counter(map(int, turns)).values()) <= 3, "no bursts"
