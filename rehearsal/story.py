@@ -244,11 +244,8 @@ class Story:
             text = ", ".join(
                 f"{each.partition('-')[0] if 'restore' in each else each} {s:.1f} s" for each, s in actions.items()
             )
-            ordered, last = (
-                self._entry(run, "rollback-ordered").at.timestamp(),
-                max(entry.at.timestamp() for entry in run.actions_done.values()),
-            )
-            took = last - ordered
+            ordered = self._entry(run, "rollback-ordered").at.timestamp()
+            took = max(entry.at.timestamp() for entry in run.actions_done.values()) - ordered
             text = f"{took:.1f} s ({text}); noticed {ordered - going[0].began:.1f} s after it began"
             self.seen.note("its rollback, from the order on", text, "< 300 s", took < 300)
             served = self._entry(run, "served").data

@@ -180,8 +180,8 @@ class Engine:
         """One thing; None when more can be done now."""
         if run.end:
             return Result(Code.DONE if run.end == "done" else Code.FAILED, f"{run.end}: {run.end_reason}")
-        if run.rollback_reason:
-            return self._roll_back(run)
+        if run.rollback_reason and run.rollback_ordered:
+            return self._roll_back(run, run.rollback_ordered)
         if failed := run.failed_step:
             return self._fail(run, failed)
         if run.paused:
@@ -347,7 +347,7 @@ class Engine:
             self._write(run, "rollback-ordered", {"reason": reason})
         return None
 
-    def _roll_back(self, run: Run) -> Result | None:
+    def _roll_back(self, run: Run, ordered: datetime) -> Result | None:
         started, bad = time.monotonic(), []
         for action, perform in self._actions(run).items():
             if action in run.actions_done:
@@ -367,16 +367,15 @@ class Engine:
                 bad.append(f"{action}: {outcome.reason}")
         if bad:
             return Result(Code.FAILED, f"the rollback is not complete, advance tries again: {'; '.join(bad)}")
-        self._tell_serving(run)
+        self._tell_serving(run, ordered)
         took = round(time.monotonic() - started, 3)
         self._write(run, "ended", {"end": "rolled-back", "reason": run.rollback_reason, "seconds": took})
         return None
 
-    def _tell_serving(self, run: Run) -> None:
-        """How production served meanwhile, by its prober. A rollback is complete without it."""
-        ordered = run.rollback_ordered or self._now()
+    def _tell_serving(self, run: Run, ordered: datetime) -> None:
+        """How production served since the order, by its prober. A rollback is complete without it."""
         try:
-            found = self._stacks.samples(run.plan.phases["prod"].samples, run.latest_sample("prod"))
+            found = self._stacks.samples(run.plan.phases["prod"].samples, run.production_seen)
         except RolloutError as error:
             serving, files, text = None, {}, f"not measured: {error}"
         else:

@@ -73,13 +73,12 @@ class Run:
     def of_phase(self, phase: PhaseName) -> list[StepRecord]:
         return [each for each in self._all if each.phase == phase]
 
-    def latest_sample(self, phase: PhaseName) -> int:
-        """The sequence of the last sample of this phase's stack that a look of this rollout had; -1 without any."""
-        looks = [each.data for record in self._all for each in record.observations if record.phase == phase]
-        seen = [int(last["sequence"]) for data in looks if (last := data["credit"]["last"])]
-        if phase == "prod":  # the canary's looks take its samples as their baseline
-            seen += [int(e.data["baseline"]) for record in self.of_phase("canary") for e in record.observations]
-        return max(seen, default=-1)
+    @property
+    def production_seen(self) -> int:
+        """The sequence of the last sample of production's that a look of this rollout had; -1 without any."""
+        own = [each.data["credit"]["last"] for record in self.of_phase("prod") for each in record.observations]
+        baselines = [each.data["baseline"] for record in self.of_phase("canary") for each in record.observations]
+        return max((*(int(last["sequence"]) for last in own if last), *map(int, baselines)), default=-1)
 
     def planned_failovers(self, phase: PhaseName, since_epoch: int) -> int:
         """Controlled failovers of the phase that began at this configuration epoch or later.
