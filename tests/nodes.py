@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from tests.gateway import GatewayAddress
 
 
+LOST_ELECTION = "-failover-abort-not-elected"
+"""What a Sentinel says when it got no majority to lead a failover."""
+LOST_ELECTION_MS = 4000
+"""What an election without a winner adds to a gap: 2 s for its votes, up to 1 s of chance, and the next one's start."""
+
+
 class Nodes(ABC):
     """One stack's nodes. Names are the topology's: data-0, ..., sentinel-0, ...
 
@@ -108,6 +114,10 @@ class Nodes(ABC):
 
     def _raise_findings(self) -> bool:
         raise AssertionError("; ".join(self.findings()))
+
+    def lost_elections(self) -> int:
+        """Rounds since the beginning in which no Sentinel got a majority to lead a failover."""
+        return max(self.log(name).count(LOST_ELECTION) for name in self.sentinels)
 
     def heal(self) -> None:
         """Whatever a test did to the nodes: back to a converged deployment."""

@@ -84,10 +84,6 @@ in_sync() { # in_sync OFFSET REPLICA...: every replica has it; all are asked at 
     [ -z "$behind" ]
 }
 
-field_of() { # field_of NAME <the alternating lines of SENTINEL MASTER
-    awk -v name="$1" 'NR % 2 { key = $0; next } key == name { print; exit }'
-}
-
 eligible_replicas() { # how many replicas this Sentinel could promote
     ask "$1" SENTINEL REPLICAS "$MASTER_NAME" | awk '
         NR % 2 { key = $0; next }

@@ -10,6 +10,7 @@
 umask 077
 
 ASK_TIMEOUT_S=1 # a stopped or black-holed peer costs this much, no more
+ELECTION_TIMEOUT_MS=2000 # for a Sentinel's votes. A peer that takes longer to answer is about to enter TILT anyway.
 
 log() { echo "$(date '+%Y-%m-%dT%H:%M:%S%z') ${NODE_NAME:-operator} ${0##*/}: $*" >&2; }
 
@@ -55,6 +56,10 @@ info_field() { # info_field FIELD <INFO
     sed -n "s/^$1://p" | head -n 1 | tr -d '\r'
 }
 
+field_of() { # field_of NAME <the alternating lines of SENTINEL MASTER
+    awk -v name="$1" 'NR % 2 { key = $0; next } key == name { print; exit }'
+}
+
 master_by() { # the master's HOST:PORT as one Sentinel knows it, or nothing
     ask "$1" SENTINEL GET-MASTER-ADDR-BY-NAME "$MASTER_NAME" | paste -s -d : - | grep -E '^[^ :]+:[0-9]+$' || true
 }
@@ -78,8 +83,9 @@ sentinel_settings() { # the commands that give a running Sentinel what was decla
     # shellcheck disable=SC2086
     printf "SENTINEL SET $MASTER_NAME %s %s\n" $SENTINEL_OPTIONS
     # Sentinel looks for new replicas, their priority and offset every 10 s: too seldom for a deployment that wants
-    # to survive a failure in its first seconds. And it asks the others about a dead master once a second.
-    echo "SENTINEL DEBUG info-period 1000 ask-period 250"
+    # to survive a failure in its first seconds. It asks the others about a dead master once a second, and waits for
+    # votes for 10 s. What follows when they are too few: on-event.sh.
+    echo "SENTINEL DEBUG info-period 1000 ask-period 250 election-timeout $ELECTION_TIMEOUT_MS"
 }
 
 sentinel_passwords() { # the same for its passwords; a Sentinel drops its connections for each

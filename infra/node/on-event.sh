@@ -1,28 +1,67 @@
 #!/bin/sh
 # Sentinel's notification script: on-event.sh EVENT DESCRIPTION, with this Sentinel's environment.
 #
-# A promoted replica takes writes only once a replica is attached to it (min-replicas-to-write), and the Sentinel that
-# leads a failover tells the other replicas only when it sees the promotion in its next INFO, up to a second later.
-# So, when a replica was selected, wait until it says role:master and tell the others at once, which is nothing but what
+# +selected-slave. A promoted replica takes writes only once a replica is attached to it (min-replicas-to-write), and the
+# Sentinel that leads a failover tells the other replicas only when it sees the promotion in its next INFO, up to a
+# second later. So wait until the selected one says role:master and tell the others at once, which is nothing but what
 # that Sentinel will tell them. A failover that is aborted leaves the selected one a replica, and nothing is done.
+#
+# -failover-abort-not-elected. Sentinels that notice a dead master in the same moment vote for themselves: then nobody has
+# a majority, and all wait 2 x failover-timeout, without a master. Two are enough for it, which is what a host leaves that
+# ends with the master and a Sentinel. So, as soon as a majority can be asked, that wait is made short until the next
+# attempt has begun. Each Sentinel waits up to a second of its own choice more: they do not meet again.
 set -eu
-[ "$1" = +selected-slave ] || exit 0
 here=$(dirname "$0")
+event=$1
+description=$2
+
+follow_selected() { # follow_selected slave NAME IP PORT @ MASTER_NAME OLD_IP OLD_PORT
+    new="$3:$4" old="$7:$8"
+    begun=$(now_ms)
+    until [ "$(role_of "$new")" = master ]; do
+        [ $(($(now_ms) - begun)) -lt 3000 ] || return 0
+        sleep 0.02
+    done
+    for node in $DATA_NODES; do
+        if [ "$node" = "$new" ] || [ "$node" = "$old" ] || [ "$(role_of "$node")" != slave ]; then continue; fi
+        ask "$node" REPLICAOF "${new%:*}" "${new##*:}" >/dev/null && log "$new is the master: $node follows it"
+    done
+}
+
+elect_again() {
+    begun=$(now_ms)
+    until ask "$ME" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null; do
+        [ $(($(now_ms) - begun)) -lt 15000 ] || return 0 # its own next attempt is near
+        sleep 0.1
+    done
+    log "no Sentinel was elected to lead the failover: trying again at once"
+    ask "$ME" SENTINEL SET "$MASTER_NAME" failover-timeout $((ELECTION_TIMEOUT_MS / 2)) >/dev/null || true
+    begun=$(now_ms)
+    while [ $(($(now_ms) - begun)) -lt 5000 ]; do
+        case $(ask "$ME" SENTINEL MASTER "$MASTER_NAME" | field_of flags) in
+            *failover_in_progress*) break ;;
+            "" | *o_down*) sleep 0.05 ;;
+            *) break ;; # another Sentinel has led it, or the master is back
+        esac
+    done
+    load_node_env "$NODE_ENV" # it may have been declared anew meanwhile
+    begun=$(now_ms)
+    until sentinel_settings | ask "$ME" >/dev/null; do
+        [ $(($(now_ms) - begun)) -lt 30000 ] || return 0 # it has ended: a start gives it what was declared
+        sleep 0.1
+    done
+}
+
+case $event in
+    +selected-slave | -failover-abort-not-elected) ;;
+    *) exit 0 ;;
+esac
 # shellcheck source=infra/node/lib.sh
 . "$here/lib.sh"
 load_node_env "$NODE_ENV"
-
-# slave NAME IP PORT @ MASTER_NAME OLD_IP OLD_PORT
-# shellcheck disable=SC2086
-set -- $2
-new="$3:$4" old="$7:$8"
-
-begun=$(now_ms)
-until [ "$(role_of "$new")" = master ]; do
-    [ $(($(now_ms) - begun)) -lt 3000 ] || exit 0
-    sleep 0.02
-done
-for node in $DATA_NODES; do
-    if [ "$node" = "$new" ] || [ "$node" = "$old" ] || [ "$(role_of "$node")" != slave ]; then continue; fi
-    ask "$node" REPLICAOF "${new%:*}" "${new##*:}" >/dev/null && log "$new is the master: $node follows it"
-done
+if [ "$event" = +selected-slave ]; then
+    # shellcheck disable=SC2086
+    follow_selected $description
+else
+    elect_again
+fi

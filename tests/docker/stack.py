@@ -18,6 +18,7 @@ from docker.errors import NotFound
 from client.ledger import Ledger
 from client.ledger_report import LedgerReport
 from tests.engine.stack import Stack
+from tests.nodes import LOST_ELECTION
 
 
 class OwnStack(Stack):
@@ -113,7 +114,7 @@ class DockerStack(OwnStack):
     def lost_elections(self, since: int) -> int:
         """Rounds since a time (s since the epoch) in which no Sentinel got a majority to lead the failover."""
         logs = [str(self.container(f"sentinel-{index}").logs(since=since)) for index in range(3)]
-        return max(log.count("-failover-abort-not-elected") for log in logs)
+        return max(log.count(LOST_ELECTION) for log in logs)
 
     def assert_unchanged(self) -> None:
         """One more `up` does nothing, and every container is the same one."""

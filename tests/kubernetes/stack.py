@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tests.docker.stack import OwnStack
 from tests.kubernetes.lab import KUBECONFIG, get, kubectl
+from tests.nodes import LOST_ELECTION
 
 
 class KubernetesStack(OwnStack):
@@ -50,6 +52,12 @@ class KubernetesStack(OwnStack):
     def restarts(self) -> int:
         """How often any container of the stack was restarted."""
         return sum(self.restarts_by_uid().values())
+
+    def lost_elections(self, since: datetime, *sentinels: str) -> int:
+        """Rounds since a time in which no Sentinel got a majority to lead the failover, by the logs of these."""
+        after = f"--since-time={since.isoformat()}"
+        logs = [self.kubectl("logs", name, "--container=server", after) for name in sentinels]
+        return max(log.count(LOST_ELECTION) for log in logs)
 
     def remove_everything(self) -> None:
         """Whatever a failed test left."""
