@@ -24,9 +24,9 @@ class CommandLines(threading.Thread):
 
     def run(self) -> None:
         while not self.done.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):
-                    self.seen.add(path.read_bytes())
+            for folder in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError):  # it ended meanwhile
+                    self.seen.add((folder / "cmdline").read_bytes())
 
 
 def test_passwords_are_in_no_argument_log_state_output_or_evidence(new_stack: Stack) -> None:
@@ -38,6 +38,7 @@ def test_passwords_are_in_no_argument_log_state_output_or_evidence(new_stack: St
     new_stack.configure(new_stack.settings | {"quorum": "9"})
     outputs.append(new_stack.make("up", fails=True))
     contract = new_stack.contract()
+    assert watch.is_alive(), "nobody looked at command lines to the end"
     watch.done.set()
     watch.join()
     passwords = [secret.get_secret_value() for secret in (contract.password, *contract.users.values())]
