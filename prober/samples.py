@@ -66,26 +66,23 @@ def sample_files(folder: Path) -> list[SampleFile]:
 def read_samples(folder: Path, after: int = -1) -> Iterator[Sample]:
     """Every sample of the folder with a larger sequence than `after`, oldest first.
 
-    A file whose successor begins there at the latest is not opened: a folder may hold weeks of samples. Raises
-    SamplesDamaged for a closed file that has changed and for a line that is no sample. The last line of a file may be
-    torn, which is how a killed prober or a cut of power leaves it: it is left out.
+    A file whose successor begins there at the latest is not opened: a folder may hold days of samples, and more than a
+    machine has memory for. Raises SamplesDamaged for a closed file that has changed and for a line that is no sample.
+    The last line of a file may be torn, which is how a killed prober or a cut of power leaves it: it is left out.
     """
     files = sample_files(folder)
     for file, following in zip_longest(files, files[1:]):
         if following and _first_sequence(following.path) <= after + 1:
             continue
-        content = file.path.read_bytes()
-        if file.sha256 not in (None, digest(content)):
-            raise SamplesDamaged(f"{file.path} has changed since it was closed: its SHA-256 is not the noted one")
-        complete = content[: content.rfind(b"\n") + 1]
-        for number, line in enumerate(complete.splitlines(), start=1):
-            try:
-                sample = Sample.model_validate_json(line)
-            except ValidationError as error:
-                problem = error.errors(include_url=False, include_input=False)[0]["msg"]
-                raise SamplesDamaged(f"{file.path}, line {number} is no sample: {problem}") from None
+        for sample in _samples_of(file):
             if sample.sequence > after:
                 yield sample
+
+
+def newest_samples(folder: Path) -> Iterator[Sample]:
+    """Every sample of the folder, newest first. A file is opened when its turn comes. Raises as `read_samples`."""
+    for file in reversed(sample_files(folder)):
+        yield from reversed(list(_samples_of(file)))
 
 
 def digest_path(path: Path) -> Path:
@@ -95,6 +92,19 @@ def digest_path(path: Path) -> Path:
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _samples_of(file: SampleFile) -> Iterator[Sample]:
+    content = file.path.read_bytes()
+    if file.sha256 not in (None, digest(content)):
+        raise SamplesDamaged(f"{file.path} has changed since it was closed: its SHA-256 is not the noted one")
+    complete = content[: content.rfind(b"\n") + 1]
+    for number, line in enumerate(complete.splitlines(), start=1):
+        try:
+            yield Sample.model_validate_json(line)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]["msg"]
+            raise SamplesDamaged(f"{file.path}, line {number} is no sample: {problem}") from None
 
 
 def _first_sequence(path: Path) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from itertools import takewhile
 from typing import Any
 
 from rollout import lock
@@ -374,13 +375,16 @@ class Engine:
 
     def _tell_serving(self, run: Run, ordered: datetime) -> None:
         """How production served since the order, by its prober. A rollback is complete without it."""
+        # Those of just before it, too: a write may have begun then and ended afterwards.
+        since = ordered - timedelta(minutes=1)
         try:
-            found = self._stacks.samples(run.plan.phases["prod"].samples, run.production_seen)
+            found = list(
+                takewhile(lambda each: each.wall >= since, self._stacks.newest(run.plan.phases["prod"].samples))
+            )
         except RolloutError as error:
             serving, files, text = None, {}, f"not measured: {error}"
         else:
-            # Those of just before it, too: a write may have begun then and ended afterwards.
-            samples = [each for each in found if each.wall >= ordered - timedelta(minutes=1)]
+            samples = found[::-1]
             serving, files = serving_since(ordered, samples), jsonl("serving", samples)
             text = str(serving) if serving else "not measured: its prober has no sample since the order"
         figures, evidence = serving.figures if serving else {}, keep(self.store, files)

@@ -73,13 +73,6 @@ class Run:
     def of_phase(self, phase: PhaseName) -> list[StepRecord]:
         return [each for each in self._all if each.phase == phase]
 
-    @property
-    def production_seen(self) -> int:
-        """The sequence of the last sample of production's that a look of this rollout had; -1 without any."""
-        own = [each.data["credit"]["last"] for record in self.of_phase("prod") for each in record.observations]
-        baselines = [each.data["baseline"] for record in self.of_phase("canary") for each in record.observations]
-        return max((*(int(last["sequence"]) for last in own if last), *map(int, baselines)), default=-1)
-
     def planned_failovers(self, phase: PhaseName, since_epoch: int) -> int:
         """Controlled failovers of the phase that began at this configuration epoch or later.
 

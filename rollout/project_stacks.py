@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,7 @@ from client.contract_file import read_operator_contract
 from client.crosscheck import observe
 from client.ledger import Ledger
 from infra.contract import OperatorContract
-from prober.samples import Sample, SamplesDamaged, read_samples
+from prober.samples import Sample, SamplesDamaged, newest_samples, read_samples
 from rollout import standalone
 from rollout.errors import RolloutError
 from rollout.faults import Faults
@@ -201,10 +201,10 @@ class ProjectStacks:
         return Outcome(seen.verdict, seen.reason, seen.command, figures, seen.files)
 
     def samples(self, folder: str, after: int) -> list[Sample]:
-        try:
-            return list(read_samples(ROOT / folder, after))
-        except SamplesDamaged as error:
-            raise RolloutError(f"{error}\n  fix: find out who changed it; the soak cannot rest on it") from None
+        return list(_undamaged(read_samples(ROOT / folder, after)))
+
+    def newest(self, folder: str) -> Iterator[Sample]:
+        return _undamaged(newest_samples(ROOT / folder))
 
     def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
         """`up` of the earlier commit, from a working tree of its own, on the same state and configuration."""
@@ -303,6 +303,13 @@ class ProjectStacks:
         views = [view for view in seen.sentinels if not view.error]
         newest = max(views, key=lambda view: view.config_epoch, default=None)
         return (newest.config_epoch, str(newest.master)) if newest else (None, None)
+
+
+def _undamaged(samples: Iterator[Sample]) -> Iterator[Sample]:
+    try:
+        yield from samples
+    except SamplesDamaged as error:
+        raise RolloutError(f"{error}\n  fix: find out who changed it; the soak cannot rest on it") from None
 
 
 def _shown(files: dict[str, bytes], code: int, command: str) -> Outcome:

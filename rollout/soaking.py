@@ -117,7 +117,7 @@ class Soaking:
         return Credit(release=self._run.release, max_gap_s=self._run.plan.sample_gap)
 
     def _latest(self, folder: str) -> int:
-        return max((sample.sequence for sample in self._stacks.samples(folder, -1)), default=-1)
+        return next((sample.sequence for sample in self._stacks.newest(folder)), -1)
 
     def _fresh_baseline(self, after: int) -> list[Sample]:
         return self._stacks.samples(self._run.plan.phases["prod"].samples, after) if self._compares else []
@@ -127,12 +127,14 @@ class Soaking:
         ups = [each.begun for each in self._run.of_phase("prod") if each.step.kind == "up"]
         if self._record.phase != "prod" or not ups[0]:
             return []
-        found = [
-            sample
-            for sample in self._stacks.samples(self._phase.samples, -1)
-            if sample.sequence <= until and sample.wall < ups[0].at and sample.release != self._run.release
-        ]
-        return [sample for sample in found if sample.release == found[-1].release][-COMPARED:]
+        found: list[Sample] = []
+        for sample in self._stacks.newest(self._phase.samples):
+            if sample.sequence > until or sample.wall >= ups[0].at or sample.release == self._run.release:
+                continue
+            if len(found) == COMPARED or (found and sample.release != found[0].release):
+                break
+            found.append(sample)
+        return found[::-1]
 
     def _judge(self, fresh: list[dict[str, Any]], quorum: bool | None, now: datetime) -> Outcome:
         looks = self._record.observations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -81,6 +81,9 @@ class Stacks(Protocol):
 
     def samples(self, folder: str, after: int) -> list[Sample]:
         """The prober's samples with a larger sequence, oldest first. Raises RolloutError when they are damaged."""
+
+    def newest(self, folder: str) -> Iterator[Sample]:
+        """The prober's samples, newest first, read as far as they are asked for. Raises as `samples`."""
 
     def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
         """The stack back to an earlier release.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prober.samples import Sample, SamplesDamaged, read_samples, sample_files
+from prober.samples import Sample, SamplesDamaged, newest_samples, read_samples, sample_files
 from prober.store import Limits, SampleStore
 
 
@@ -72,6 +72,20 @@ def test_those_after_a_sample_are_read_and_earlier_files_are_left_alone(tmp_path
         if following <= after + 1:
             file.path.write_text("not to be opened")
     assert [each.sequence for each in read_samples(tmp_path, after)] == wanted
+
+
+def test_the_newest_are_read_without_opening_earlier_files(tmp_path: Path) -> None:
+    write(tmp_path, 100, Limits(file_bytes=3000, files=1000))
+    assert [each.sequence for each in newest_samples(tmp_path)] == list(range(99, -1, -1))
+    *earlier, last = sample_files(tmp_path)
+    for file in earlier:
+        file.path.write_text("not to be opened")
+    first = int(last.path.stem.rpartition("-")[2])
+    newest = newest_samples(tmp_path)
+    assert [next(newest).sequence for _ in range(100 - first)] == list(range(99, first - 1, -1))
+    with pytest.raises(SamplesDamaged, match="has changed since it was closed"):
+        next(newest)
+    assert list(newest_samples(tmp_path / "none")) == []
 
 
 def test_a_file_of_another_name_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,9 @@ class FolderStacks:
             sample(first + n, epoch=epoch, master=master, release="r0" if n < late else self.release)
             for n in range(2200)
         ]
+
+    def newest(self, folder: str) -> Iterator[Sample]:
+        yield from reversed(self.feeds.get(folder, [sample(0, release=self.release)]))
 
     def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
         return self._act(f"restore-{release}", stack)

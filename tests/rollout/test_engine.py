@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def test_a_rollback_is_complete_without_a_prober(
 ) -> None:
     assert begun(bench).engine.advance().code is Code.DONE
     if samples is None:
-        monkeypatch.setattr(bench.stacks, "samples", damaged)
+        monkeypatch.setattr(bench.stacks, "newest", damaged)
     else:
         bench.stacks.feeds["prod"] = samples
     bench.engine.rollback("late trouble")
@@ -129,7 +130,7 @@ def test_a_rollback_is_complete_without_a_prober(
     assert (served.data["figures"], served.data["evidence"]) == ({}, [])
 
 
-def damaged(_folder: str, _after: int) -> list[Sample]:
+def damaged(_folder: str) -> Iterator[Sample]:
     raise RolloutError("samples are damaged")
 
 
