@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from prober.samples import PATTERN, Sample, digest, digest_path, sample_files
+from prober.samples import PATTERN, Sample, digest, digest_path, line_of, sample_files, sample_of
 
 MIB = 1024 * 1024
 
@@ -55,7 +55,7 @@ class SampleStore:
 
     def append(self, sample: Sample) -> None:
         """Hand one sample to the system: from here on it survives this process. Raises OSError (disk full)."""
-        line = sample.model_dump_json().encode() + b"\n"
+        line = line_of(sample)
         if self._bytes + len(line) > self._limits.file_bytes:
             self._close_file()
         file = self._file if self._file is not None else self._open_file(sample.sequence)
@@ -100,7 +100,7 @@ class SampleStore:
         for file in reversed(sample_files(self._folder)):
             lines = file.path.read_bytes().split(b"\n")[:-1]
             if lines:
-                return Sample.model_validate_json(lines[-1]).sequence
+                return sample_of(lines[-1]).sequence
             file.path.unlink()  # not one whole line: its name would be taken again
             digest_path(file.path).unlink(missing_ok=True)
         return -1

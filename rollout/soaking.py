@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from prober.samples import Sample
+from prober.samples import Sample, line_of, sample_of
 from rollout.durations import show
 from rollout.evidence import RawFile
 from rollout.history import Run, StepRecord
@@ -189,7 +189,7 @@ class Soaking:
         found: list[Sample] = []
         for piece in map(Piece.model_validate, pieces):
             if piece.name in names and len(found) < enough:
-                found += [Sample.model_validate_json(line) for line in fetch(self._store, piece).splitlines()]
+                found += map(sample_of, fetch(self._store, piece).splitlines())
         return sorted(found, key=lambda sample: sample.sequence)
 
     def _text(self, credit: Credit, needed: float, outcome: Outcome, silent: bool) -> str:
@@ -207,4 +207,4 @@ def jsonl(name: str, samples: list[Sample]) -> dict[str, bytes]:
 
 
 def _content(samples: list[Sample]) -> bytes:
-    return b"".join(sample.model_dump_json().encode() + b"\n" for sample in samples)
+    return b"".join(map(line_of, samples))

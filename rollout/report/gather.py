@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from prober.samples import Sample
+from prober.samples import sample_of
 from rollout.errors import RolloutError
 from rollout.evidence import EvidenceError, load, seal
 from rollout.history import History, Run, StepRecord
@@ -114,7 +114,7 @@ class Gathering:
             self._add("canary" if record.phase == "canary" else "soak", record, path, entry.at, command)
         elif path.name == "baseline.jsonl":
             if not self._baseline:
-                self._baseline = Sample.model_validate_json(path.read_bytes().splitlines()[0]).release
+                self._baseline = sample_of(path.read_bytes().splitlines()[0]).release
             self._add("baseline", record, path, entry.at, command)
         elif record.step.kind == "teeth" and _is(Teeth, path):
             self._add("teeth", record, path, entry.at, command)

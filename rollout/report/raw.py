@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from pydantic import BaseModel, TypeAdapter
 
-from prober.samples import Sample
+from prober.samples import Sample, sample_of
 from rollout.evidence import Claim, EvidenceError, RawFile, load, not_measured, verdict_of
 from rollout.report.inputs import (
     Approval,
@@ -89,7 +89,7 @@ def _read(given: Input, content: bytes, root: Path, manifest: Manifest, found: R
         case "junit":
             found.junit.append((given, _test_run(content)))
         case "baseline" | "canary" | "soak":
-            samples = _lines(content, Sample.model_validate_json)
+            samples = _lines(content, sample_of)
             _check_release(given, samples, manifest)
             found.samples.append((given, samples))
         case "failovers":

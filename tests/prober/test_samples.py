@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prober.samples import Sample, SamplesDamaged, newest_samples, read_samples, sample_files
+from prober.samples import Sample, SamplesDamaged, line_of, newest_samples, read_samples, sample_files
 from prober.store import Limits, SampleStore
 
 
@@ -120,6 +120,6 @@ def test_a_file_with_nothing_but_a_torn_line_is_replaced(tmp_path: Path) -> None
 
 
 def test_a_line_that_is_no_sample_is_named(tmp_path: Path) -> None:
-    (tmp_path / "samples-000000000000.jsonl").write_text(sample(0).model_dump_json() + '\n{"sequence":1}\n')
+    (tmp_path / "samples-000000000000.jsonl").write_bytes(line_of(sample(0)) + b'{"sequence":1}\n')
     with pytest.raises(SamplesDamaged, match="line 2 is no sample"):
         list(read_samples(tmp_path))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from prober.samples import Sample
+from prober.samples import Sample, line_of
 from rollout.evidence import seal
 from rollout.report.catalogue import LINES
 from rollout.report.inputs import (
@@ -134,8 +134,10 @@ class Rollout:
         )
 
 
-def lines(values: Iterable[BaseModel]) -> str:
-    return "".join(value.model_dump_json() + "\n" for value in values)
+def lines(values: Iterable[BaseModel | Sample]) -> str:
+    return "".join(
+        line_of(value).decode() if isinstance(value, Sample) else value.model_dump_json() + "\n" for value in values
+    )
 
 
 def junit(tests: int, *, skipped: int = 0, failed: int = 0) -> str:

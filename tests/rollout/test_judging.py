@@ -59,7 +59,7 @@ def test_a_drill_that_lost_writes_fires() -> None:
 
 
 def slower(factor: float, count: int = 3000) -> list[Sample]:
-    return [each.model_copy(update={"latency_ms": (each.latency_ms or 0.0) * factor}) for each in steady(count)]
+    return [replace(each, latency_ms=(each.latency_ms or 0.0) * factor) for each in steady(count)]
 
 
 def test_production_is_held_against_itself_under_the_release_before() -> None:

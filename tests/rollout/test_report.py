@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def test_green_without_evidence_is_impossible(
 
 def test_a_planned_failover_is_no_unrest_and_an_unplanned_one_is(rollout: Rollout) -> None:
     taken = samples(rollout.manifest.release, seed=2)
-    moved = [s.model_copy(update={"epoch": 5, "master": "b:1"}) if s.sequence > 1200 else s for s in taken]
+    moved = [replace(s, epoch=5, master="b:1") if s.sequence > 1200 else s for s in taken]
     rollout.put(CANARY, "canary", lines(moved), phase="canary")
     assert report(rollout).claim("trigger.sentinels").verdict is Verdict.FAIL
 

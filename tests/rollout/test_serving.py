@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,7 +44,7 @@ def seen(samples: list[Sample]) -> tuple[float | None, float]:
         ([*writes(0.0, 9.0), sample(2, at=1004.0, wall=ORDERED + timedelta(seconds=4))], (0.1, 9.0)),  # a read
         (writes(0.0, 9.0) + writes(4.0, boot_id="another"), (0.1, 9.0)),
         # The wall clock is set back after the first sample.
-        ([*writes(0.0), *(each.model_copy(update={"wall": ORDERED}) for each in writes(2.0))], (0.1, 2.0)),
+        ([*writes(0.0), *(replace(each, wall=ORDERED) for each in writes(2.0))], (0.1, 2.0)),
     ],
 )
 def test_gaps_count_from_the_order_on(samples: list[Sample], wanted: tuple[float | None, float]) -> None:

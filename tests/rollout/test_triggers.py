@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -148,7 +150,7 @@ def test_the_same_release_twice_fires_nothing() -> None:
 
 def moving(*views: tuple[str | None, int | None]) -> Finding:
     taken = samples("a", len(views))
-    changed = [s.model_copy(update={"master": m, "epoch": e}) for s, (m, e) in zip(taken, views, strict=True)]
+    changed = [replace(s, master=m, epoch=e) for s, (m, e) in zip(taken, views, strict=True)]
     return triggers.sentinels(changed, planned_failovers=1)
 
 
@@ -169,7 +171,7 @@ def test_a_quorum_that_was_lost_once_fires() -> None:
 def test_one_lost_write_fires() -> None:
     taken = samples("a", 20)
     assert triggers.lost_acks(taken).verdict is Verdict.PASS
-    assert triggers.lost_acks([*taken, taken[-1].model_copy(update={"lost_acks": 1})]).fired
+    assert triggers.lost_acks([*taken, replace(taken[-1], lost_acks=1)]).fired
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
