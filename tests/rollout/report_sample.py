@@ -247,6 +247,24 @@ def _phases() -> list[PhaseRecord]:
     ]
 
 
+def put_whole(made: Rollout, part: float) -> None:
+    """Instead of minutes of samples, this part of what `rollout.yaml` asks for: a file for each quarter of an hour."""
+    old, new = made.manifest.baseline_release, made.manifest.release
+    kinds: list[tuple[Kind, str, str, int]] = [
+        ("baseline", "prod", old, 26),
+        ("canary", "canary", new, 26),
+        ("soak", "prod", new, 7 * 24),
+        ("soak", "staging", new, 48),
+    ]
+    for path in ("prod/samples/baseline", "canary/samples/canary", "prod/samples/soak", "staging/samples/soak"):
+        made.drop(f"{path}.jsonl")
+    for kind, phase, release, hours in kinds:
+        taken = samples(release, int(hours * 36_000 * part))
+        for first in range(0, len(taken), 9000):
+            content = lines(taken[first : first + 9000])
+            made.put(f"{phase}/samples/{kind}-{first:09d}.jsonl", kind, content, phase=phase)
+
+
 if __name__ == "__main__":
     home = Path(sys.argv[1])
     rollout = good_rollout(home)
@@ -255,4 +273,6 @@ if __name__ == "__main__":
         rollout.put("canary/samples/canary.jsonl", "canary", lines(slow), phase="canary")
         rollout.drop("teeth.json")
         rollout.drop("tests/integration.xml")
+    if "--whole" in sys.argv:
+        put_whole(rollout, float(sys.argv[-1]))
     print(write(rollout.manifest, home).verdict)
