@@ -28,20 +28,25 @@ follow_selected() { # follow_selected slave NAME IP PORT @ MASTER_NAME OLD_IP OL
     done
 }
 
+voted_epoch() { # of this Sentinel's latest vote: for itself when it begins a failover, else for the one that asked
+    sed -n "s/^sentinel leader-epoch $MASTER_NAME //p" "$DATA_DIR/sentinel.conf"
+}
+
 elect_again() {
     begun=$(now_ms)
     until ask "$ME" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null; do
-        [ $(($(now_ms) - begun)) -lt 15000 ] || return 0 # its own next attempt is near
+        [ $(($(now_ms) - begun)) -lt 15000 ] || return 0 # one that comes back later begins a failover itself
         sleep 0.1
     done
     log "no Sentinel was elected to lead the failover: trying again at once"
+    epoch=$(voted_epoch)
     ask "$ME" SENTINEL SET "$MASTER_NAME" failover-timeout $((ELECTION_TIMEOUT_MS / 2)) >/dev/null || true
     begun=$(now_ms)
-    while [ $(($(now_ms) - begun)) -lt 5000 ]; do
+    # No longer than until somebody leads: who has given its vote keeps out of the way for as long as was declared.
+    while [ "$(voted_epoch)" = "$epoch" ] && [ $(($(now_ms) - begun)) -lt 5000 ]; do
         case $(ask "$ME" SENTINEL MASTER "$MASTER_NAME" | field_of flags) in
-            *failover_in_progress*) break ;;
             "" | *o_down*) sleep 0.05 ;;
-            *) break ;; # another Sentinel has led it, or the master is back
+            *) break ;; # it has been replaced, or is back
         esac
     done
     load_node_env "$NODE_ENV" # it may have been declared anew meanwhile
