@@ -65,7 +65,7 @@ bench: bootstrap ## Measure: time to deploy, to fail over, and more
 	@$(PY) -m bench $(ARGS)
 
 test: bootstrap ## Run every test but the long ones
-	@$(PY) -m pytest -m "not long" $(ARGS)
+	@$(PY) -m pytest -m "not long" --durations=20 --durations-min=30 $(ARGS)
 
 test-long: bootstrap ## Run the long tests: other sizes, passwords, certificates and exporters on Kubernetes
 	@$(PY) -m pytest -m long $(ARGS)
