@@ -12,8 +12,6 @@
 # attempt has begun. Each Sentinel waits up to a second of its own choice more: they do not meet again.
 set -eu
 here=$(dirname "$0")
-event=$1
-description=$2
 
 follow_selected() { # follow_selected slave NAME IP PORT @ MASTER_NAME OLD_IP OLD_PORT
     new="$3:$4" old="$7:$8"
@@ -57,16 +55,13 @@ elect_again() {
     done
 }
 
-case $event in
-    +selected-slave | -failover-abort-not-elected) ;;
+case $1 in
+    +selected-slave) react=follow_selected ;;
+    -failover-abort-not-elected) react=elect_again ;;
     *) exit 0 ;;
 esac
 # shellcheck source=infra/node/lib.sh
 . "$here/lib.sh"
 load_node_env "$NODE_ENV"
-if [ "$event" = +selected-slave ]; then
-    # shellcheck disable=SC2086
-    follow_selected $description
-else
-    elect_again
-fi
+# shellcheck disable=SC2086
+$react $2

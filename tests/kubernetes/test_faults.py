@@ -93,15 +93,19 @@ def test_a_lost_node_is_replaced_within_six_seconds(stack: KubernetesStack, dns:
         make_master(stack, master)
         await_converged(contract)
     survivors = others(node)
-    judges = [f"sentinel-{index}" for index in range(3) if stack.node_of(f"sentinel-{index}") != node]
+    sentinels = zip(stack.names("sentinel"), contract.sentinels, strict=True)
+    judges = {name: each for name, each in sentinels if stack.node_of(name) != node}
     since = datetime.now(UTC)
     with services_by_way_of(survivors[0]), Ledger(contract, wait_replicas=1) as ledger:
         ledger.wait_for_acks(200)
         with lost(node):
             begun = time.monotonic()
             gone = endpoint_of(contract, master)
-            alive = [contract.sentinels[int(name[-1])] for name in judges]
-            await_that(lambda: all(named_by(contract, each) not in (None, gone) for each in alive), 30, "a new master")
+            await_that(
+                lambda: all(named_by(contract, each) not in (None, gone) for each in judges.values()),
+                30,
+                "a new master",
+            )
             took = time.monotonic() - begun
             ledger.wait_for_acks(200)
         await_converged(contract)
