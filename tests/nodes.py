@@ -115,9 +115,10 @@ class Nodes(ABC):
     def _raise_findings(self) -> bool:
         raise AssertionError("; ".join(self.findings()))
 
-    def lost_elections(self) -> int:
-        """Rounds since the beginning in which no Sentinel got a majority to lead a failover."""
-        return max(self.log(name).count(LOST_ELECTION) for name in self.sentinels)
+    def hear_lost_elections(self) -> Callable[[], int]:
+        """A function that returns the rounds since this call in which no Sentinel got a majority to lead a failover."""
+        heard = [self.hear(name) for name in self.sentinels]
+        return lambda: max(each().count(LOST_ELECTION) for each in heard)
 
     def heal(self) -> None:
         """Whatever a test did to the nodes: back to a converged deployment."""
