@@ -1,4 +1,7 @@
-"""Law 2: a planned stop hands over first, loses nothing, is bounded and undoes its fence."""
+"""Law 2: a planned stop hands over first, loses nothing, is bounded and undoes its fence.
+
+Its gap is shorter than down-after, however busy the machine is: nobody had to notice anything.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def test_a_handover_loses_nothing_and_moves_the_epoch_by_one(deployment: Nodes) 
     report = ledger.verify()
     print(f"handover: fenced {done.fenced_ms} ms; {report}")
     assert report.lost == ()
-    assert report.longest_gap_ms < 1200
+    assert report.longest_gap_ms < deployment.contract.down_after_ms
     assert done.epoch == done.epoch_before + 1
     deployment.await_converged()
 
@@ -112,7 +115,7 @@ def test_a_node_that_asks_for_the_role_gets_it_without_losing_a_write(deployment
     print(f"handover to a chosen node: {report}")
     assert code == 0, said
     assert report.lost == ()
-    assert report.longest_gap_ms < 1200
+    assert report.longest_gap_ms < deployment.contract.down_after_ms
     deployment.await_converged()
     assert deployment.master() == chosen
 
