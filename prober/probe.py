@@ -130,7 +130,7 @@ class Prober:
     def _read(self, ack: Ack, *, last: bool = False) -> bool:
         asked = self._ask(lambda master: master.get(ack.key))
         lost = asked.error is None and self._pending.answered(ack, asked.answer, last=last)
-        self._keep("read", asked, int(lost))
+        self._keep("read", asked, int(lost), timed=not last)
         return asked.error is None
 
     def _ask(self, command: Callable[[redis.Redis], Any]) -> _Asked:
@@ -144,7 +144,7 @@ class Prober:
         latency_ms = (time.monotonic() - began) * 1000
         return _Asked(wall, began, latency_ms, answer, self._scrub(describe(error))[:_LONGEST_ERROR] if error else None)
 
-    def _keep(self, operation: Literal["write", "read"], asked: _Asked, lost: int = 0) -> None:
+    def _keep(self, operation: Literal["write", "read"], asked: _Asked, lost: int = 0, *, timed: bool = True) -> None:
         self._record(
             Sample(
                 sequence=self._sequence,
@@ -153,7 +153,7 @@ class Prober:
                 wall=asked.wall,
                 operation=operation,
                 ok=asked.error is None,
-                latency_ms=round(asked.latency_ms, 3) if asked.error is None else None,
+                latency_ms=round(asked.latency_ms, 3) if timed and asked.error is None else None,
                 error=asked.error,
                 lost_acks=lost,
                 master=str(self._client.master) if self._client.master else None,

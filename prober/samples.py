@@ -28,12 +28,14 @@ class SamplesDamaged(Exception):
 class Sample:
     """One operation through the contract.
 
-    `sequence` counts up and goes on after a restart. `monotonic_s` is when the operation began, by a clock that counts
-    from the boot that `boot_id` names: times of one boot can be compared, whatever was done to the wall clock. `wall`
-    is the same moment in UTC, for people. `latency_ms` is the whole operation, its retries within a second included;
-    None when it failed. `lost_acks` counts the acknowledged writes that this operation found missing: they sum up over
-    samples. `master` (host:port) is the node that the client was connected to. `epoch` is the Sentinels' configuration
-    epoch, None in standalone mode or when no Sentinel has answered lately. `release` is what is deployed.
+    `sequence` counts up and goes on after a restart. `monotonic_s` is when the operation began, by a clock that
+    counts from the boot that `boot_id` names: times of one boot can be compared, whatever was done to the wall
+    clock. `wall` is the same moment in UTC, for people. `latency_ms` is the whole operation, its retries within a
+    second included; None when it failed, and for what a prober reads back at its end, as fast as it can: that is
+    nobody's pace. `lost_acks` counts the acknowledged writes that this operation found missing: they sum up over
+    samples. `master` (host:port) is the node that the client was connected to. `epoch` is the Sentinels'
+    configuration epoch, None in standalone mode or when no Sentinel has answered lately. `release` is what is
+    deployed.
 
     A week has six million of them: 0.3 KB each in memory, where a BaseModel takes 1.5.
     """

@@ -28,7 +28,8 @@ ALWAYS = ("trigger.error-rate", "trigger.lost-acks", "trigger.sentinels")
 class Seen:
     """What a soak rests on. `baseline`: production's samples; None where there is nothing to compare with.
 
-    `before`: production's own under the release before, `since`: as many from the step's beginning; none elsewhere.
+    `before`: production's own last ones under the release before, `since`: as many from the step's beginning; none
+    elsewhere.
     `planned_failovers`: controlled ones that the journal has while the samples were taken. `quorum`: CKQUORUM's
     answers, one for each look that could ask. `drill`: the checks of the phase's controlled failover; None when its
     plan has none. `raw`: the files that hold the samples; `when`: the last look.

@@ -22,8 +22,9 @@ from smoke_tests.verdict import Verdict
 WINDOW = 100_000
 # Samples that name another release: the triggers judge them, for they are of this stack; the report does not use them.
 OTHERS = "samples-of-others.jsonl"
-# Production's under the release before, and so many of them: an hour at a prober's usual ten a second. They are held
-# against as many from the beginning of the step, for later ones differ by the time of day as well.
+# Production's under the release before, and at most so many of them: an hour at a prober's usual ten a second. The
+# last of them are held against as many from the beginning of the step: further away, on either side, samples differ by
+# what else the machine did at that hour as well.
 BEFORE, COMPARED = "before.jsonl", 36_000
 
 
@@ -144,6 +145,7 @@ class Soaking:
             baseline = self._latest_of(pieces, "baseline.jsonl") if self._compares else None
             before = self._latest_of(pieces, BEFORE)
             since = self._read(pieces, COMPARED, "samples.jsonl", OTHERS)[:COMPARED] if before else []
+            before = before[max(0, len(before) - len(since)) :]
             drill = self._drill()
         except EvidenceLost as error:
             verdict = Verdict.FAIL if error.edited else Verdict.INCONCLUSIVE

@@ -133,10 +133,13 @@ def throughput(baseline: Sequence[Sample], canary: Sequence[Sample]) -> Finding:
 
 
 def completed_per_window(samples: Iterable[Sample]) -> list[int]:
-    """Successful operations in each window of one boot's clock; the first and the last, cut short, are left out."""
+    """Successful operations in each window of one boot's clock; the first and the last, cut short, are left out.
+
+    Not those without a latency, which a prober asked at its end as fast as it could.
+    """
     counts: defaultdict[tuple[str, int], int] = defaultdict(int)
     for sample in samples:
-        counts[sample.boot_id, int(sample.monotonic_s // WINDOW_S)] += sample.ok
+        counts[sample.boot_id, int(sample.monotonic_s // WINDOW_S)] += sample.ok and sample.latency_ms is not None
     by_boot: defaultdict[str, list[int]] = defaultdict(list)
     for (boot, _), count in sorted(counts.items()):
         by_boot[boot].append(count)

@@ -70,11 +70,19 @@ def test_it_is_in_step_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(Counter(map(int, turns)).values()) <= 3, "no bursts"
 
 
+def test_what_is_read_back_at_the_end_is_nobodys_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "connect", Server)
+    seen = probed(rate=100, for_s=0.5)
+    untimed = [each for each in seen if each.latency_ms is None]
+    assert untimed and untimed == seen[-len(untimed) :], "nothing else is without one"
+    assert all(each.ok and each.operation == "read" for each in untimed)
+
+
 def test_its_own_books_are_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "connect", Server)
     monkeypatch.setattr(probe, "PendingAcks", SlowBooks)
     seen = probed(rate=100, for_s=0.5)
     assert {each.operation for each in seen} == {"write", "read"}
     assert all(each.ok and not each.lost_acks for each in seen)
-    latencies = sorted(each.latency_ms or 0.0 for each in seen)
+    latencies = sorted(each.latency_ms for each in seen if each.latency_ms is not None)
     assert latencies[len(latencies) // 2] < 1000 * BOOKS_S / 2

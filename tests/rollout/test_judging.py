@@ -102,6 +102,20 @@ def test_the_engine_compares_with_before_the_up_only_and_keeps_what_it_compared(
     assert kept.count("before.jsonl") == 1
 
 
+def test_what_else_ran_on_the_machine_long_before_the_up_is_no_measure(tmp_path: Path) -> None:
+    stacks = FolderStacks(tmp_path / "stacks")
+    alone = [sample(n, release="r0", latency_ms=1.0) for n in range(20_000)]
+    with_others = [sample(20_000 + n, release="r0", latency_ms=1.9) for n in range(3000)]
+    engine = Engine(FolderStore(tmp_path / "journal"), stacks, lambda _line: None)
+    engine.start(read(PLAN.replace("approval, ", "", 1)), "r1")
+    assert engine.advance().code is Code.WAITING  # the canary is done
+    stacks.feeds["prod"] = [*alone, *with_others]
+    engine.approve("ann", "a test")
+    assert engine.advance().code is Code.SOAKING
+    stacks.feeds["prod"] += [sample(23_000 + n, latency_ms=2.0) for n in range(3000)]
+    assert engine.advance().code is Code.DONE, engine.current().end_reason
+
+
 def test_the_engine_counts_the_failovers_of_the_journal_by_their_epoch(tmp_path: Path) -> None:
     plan = UNATTENDED.replace("{soak: 30s}]}", "failover, {soak: 30s}]}")
     stacks = FolderStacks(tmp_path / "stacks")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rollout import triggers
 from rollout.triggers import Finding
 from smoke_tests.verdict import Verdict
+from tests.rollout.fakes import sample
 from tests.rollout.report_sample import samples, smoke
 
 
@@ -140,6 +141,12 @@ def test_throughput_fires_above_20_percent_only(keep: float, verdict: str) -> No
     assert found.measured is not None
     assert found.measured.value == pytest.approx(100 - 10 * keep, abs=1e-6)
     assert str(found.verdict) == verdict
+
+
+def test_what_a_prober_reads_back_at_its_end_is_no_throughput() -> None:
+    steadily = [sample(number) for number in range(600)]
+    burst = [sample(600 + number, at=30 + number / 1000, latency_ms=None) for number in range(900)]
+    assert triggers.completed_per_window([*steadily, *burst]) == [10] * 58
 
 
 def test_the_same_release_twice_fires_nothing() -> None:
