@@ -22,7 +22,7 @@ LEADS_TO_B = SentinelView(
 )
 REFUSES = SentinelView(error="AuthenticationError: WRONGPASS", refused=True)
 MASTER, SLAVE = RoleView("master"), RoleView("slave", linked=True)
-QUICK = Options(probe_timeout_s=0.15, probe_connect_timeout_s=0.15, straggler_s=0.1)
+QUICK = Options(probe_timeout_s=0.5, probe_connect_timeout_s=0.5, straggler_s=0.3)
 
 
 def discovery(asker: FakeAsker) -> Discovery:
@@ -30,19 +30,19 @@ def discovery(asker: FakeAsker) -> Discovery:
 
 
 def test_a_black_holed_sentinel_costs_no_more_than_the_straggler_time() -> None:
-    asker = FakeAsker(dict.fromkeys(SENTINELS, NAMES_A), {A: MASTER}, slow={S1: 0.5})
+    asker = FakeAsker(dict.fromkeys(SENTINELS, NAMES_A), {A: MASTER}, slow={S1: 2.0})
     started = time.monotonic()
     assert discovery(asker).master() == A
-    assert 0.1 <= time.monotonic() - started < 0.25
+    assert 0.3 <= time.monotonic() - started < 0.9
 
 
 def test_a_silent_sentinel_is_waited_for_less_in_the_next_round() -> None:
-    asker = FakeAsker(dict.fromkeys(SENTINELS, NAMES_A), {A: MASTER}, slow={S1: 0.5})
+    asker = FakeAsker(dict.fromkeys(SENTINELS, NAMES_A), {A: MASTER}, slow={S1: 2.0})
     found = discovery(asker)
     found.master()
     started = time.monotonic()
     assert found.master() == A
-    assert time.monotonic() - started < 0.09
+    assert time.monotonic() - started < 0.28
 
 
 def test_a_majority_is_not_enough_when_the_leader_answers_a_little_later() -> None:
@@ -51,24 +51,24 @@ def test_a_majority_is_not_enough_when_the_leader_answers_a_little_later() -> No
 
 
 def test_two_black_holed_sentinels_leave_the_third_ones_answer() -> None:
-    asker = FakeAsker(dict.fromkeys(SENTINELS, NAMES_A), {A: MASTER}, slow={S1: 0.5, S2: 0.5})
+    asker = FakeAsker(dict.fromkeys(SENTINELS, NAMES_A), {A: MASTER}, slow={S1: 2.0, S2: 2.0})
     assert discovery(asker).master() == A
 
 
 def test_a_dead_old_master_does_not_delay_the_promoted_one() -> None:
-    asker = FakeAsker(dict.fromkeys(SENTINELS, LEADS_TO_B), {A: MASTER, B: MASTER}, slow={A: 0.5})
+    asker = FakeAsker(dict.fromkeys(SENTINELS, LEADS_TO_B), {A: MASTER, B: MASTER}, slow={A: 2.0})
     started = time.monotonic()
     assert discovery(asker).master() == B
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 0.9
 
 
 def test_a_master_that_the_sentinels_have_lost_gets_little_time_to_answer() -> None:
     lost = SentinelView(A, 1, frozenset({"master", "s_down"}))
-    asker = FakeAsker(dict.fromkeys(SENTINELS, lost), {A: MASTER}, slow={A: 0.5})
+    asker = FakeAsker(dict.fromkeys(SENTINELS, lost), {A: MASTER}, slow={A: 2.0})
     started = time.monotonic()
     with pytest.raises(RedisUnavailable, match="did not answer in time"):
         discovery(asker).master()
-    assert time.monotonic() - started < 0.25
+    assert time.monotonic() - started < 0.9
 
 
 def test_without_a_master_the_error_says_what_each_one_said() -> None:

@@ -106,7 +106,7 @@ def test_an_orphan_master_is_never_served(deployment: Nodes, gateway: GatewayAdd
         connection.ping()
         deployment.ask(orphan, "REPLICAOF", "NO", "ONE")
         other = set(deployment.data) - {master, orphan}
-        await_that(lambda: gateway.serves_readers() == other, 2, "readers without the orphan")
+        await_that(lambda: gateway.serves_readers() == other, 4, "readers without the orphan")
         end = time.monotonic() + 3
         while time.monotonic() < end:
             assert gateway.serves() == master
