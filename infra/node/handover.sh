@@ -6,13 +6,14 @@
 # another, unless it is no master; with to-this-node: from another to this one, unless it is the master; with
 # from-undeclared: the same, unless the master is a declared node.
 #
-# 1. wait until a majority of Sentinels agrees, no failover runs and every replica is in sync
+# 1. wait until a majority of Sentinels agrees, no failover runs and every replica keeps up
 # 2. CLIENT PAUSE WRITE on the master, wait until the replicas have everything it has
 # 3. SENTINEL FAILOVER, wait until a replica says role:master; when that Sentinel ends meanwhile, ask another
 # 4. make the old master its replica at once, lift the pause, close the clients' connections
 # 5. wait until every Sentinel names the new master and the old one is in sync
 # The pause ends by itself before down-after is over: held longer, Sentinels take the master for dead, and a script that
-# was killed must not leave writers blocked. Half of it is for step 2. A step that fails lifts it: exit 1, nothing moved.
+# was killed must not leave writers blocked. Half of it is for step 2. When that fails it is lifted, and 1 and 2 are
+# tried again, FENCES times in all, for a machine that was busy for a moment: else exit 1, nothing moved.
 # While the failover runs that does not matter, for this master is being replaced, but what it acknowledges now would be
 # lost: then the pause is renewed until a replica is the master. Whoever it ended too early for is told: exit 1.
 # Exit 0: moved (or, with NODE_ENV, this node is not the master). The last line on stdout tells figures, key=value.
@@ -25,11 +26,13 @@ if [ $# -gt 0 ]; then load_node_env "$1"; fi
 PREPARE_S=${HANDOVER_PREPARE_S:-20} # for step 1
 SETTLE_S=${HANDOVER_SETTLE_S:-20}   # for step 5
 FENCE_MS=$((DOWN_AFTER_MS * 90 / 100))
+FENCES=3
 PROMOTE_MS=10000
 UNREACHABLE=1000000 # more replicas than anybody has: a master that wants so many takes no write
 fenced=""
 guarded="" # min-replicas-to-write, while it is UNREACHABLE on the old master
 target=""
+mine="" # set when it is from this node to another
 case ${2:-} in
     to-this-node) target=$ME ;;
     from-undeclared)
@@ -93,6 +96,16 @@ eligible_replicas() { # how many replicas this Sentinel could promote
         END { print count + 0 }'
 }
 
+catch_up() { # every replica gets to OFFSET in the time that a fence has for it; on failure, reason
+    since=$(now_ms)
+    # shellcheck disable=SC2086
+    until in_sync "$1" $replicas; do
+        if [ $(($(now_ms) - since)) -gt $((FENCE_MS / 2)) ]; then
+            reason="the replicas of $old did not catch up to offset $1" && return 1
+        fi
+    done
+}
+
 prefers_target() { # Sentinel promotes by priority first, the lowest before the others
     ask "$1" SENTINEL REPLICAS "$MASTER_NAME" | awk -v at="$target" '
         NR % 2 { key = $0; next }
@@ -123,6 +136,28 @@ prepare() { # sets old, leader (the Sentinel that clients ask first) and replica
     if [ -z "$replicas" ]; then reason="no replica is attached to $old" && return 1; fi
     if echo "$info" | grep '^slave[0-9]*:' | grep -qv 'state=online'; then
         reason="a replica of $old is still syncing" && return 1
+    fi
+    if [ -n "$mine" ] && [ "$old" != "$ME" ]; then
+        give_up "this node says role:master but the Sentinels name $old"
+    fi
+    # Who does not get there without a fence, as one that hangs, would only keep the writers waiting.
+    catch_up "$(echo "$info" | info_field master_repl_offset)"
+}
+
+left() { echo $((fence_until - $(now_ms))); }
+
+fence() { # writers wait, and the replicas have all that was acknowledged; sets fence_begun, fence_until; on failure, reason
+    fences=$((fences + 1))
+    fence_begun=$(now_ms)
+    fence_until=$((fence_begun + FENCE_MS))
+    fenced=$old
+    answer=$(printf 'CLIENT PAUSE %s WRITE\nINFO replication\n' "$FENCE_MS" | ask "$old") || answer=""
+    case $answer in OK*) ;; *) reason="$old does not accept CLIENT PAUSE" && return 1 ;; esac
+    catch_up "$(echo "$answer" | info_field master_repl_offset)" || return 1
+    # The rest is for the promotion, which takes two to four ticks of the leader (50-100 ms each). What was acknowledged
+    # without a fence, the replicas may not have.
+    if [ "$(left)" -le $((FENCE_MS / 4)) ]; then
+        reason="this machine is too busy: most of the fence of $FENCE_MS ms was over too soon" && return 1
     fi
 }
 
@@ -175,34 +210,23 @@ settled() { # every Sentinel that answers names the new master, a majority does,
 if [ -n "$target" ]; then
     if [ "$(role_of "$ME")" = master ]; then log "the master already" && exit 0; fi
     ask "$ME" CONFIG SET replica-priority 1 >/dev/null || give_up "this node does not answer"
-elif [ $# -gt 0 ] && [ "$(role_of "$ME")" != master ]; then
-    log "not the master: nothing to hand over"
-    exit 0
+elif [ $# -gt 0 ]; then
+    mine=yes
+    if [ "$(role_of "$ME")" != master ]; then log "not the master: nothing to hand over" && exit 0; fi
 fi
 
 begun=$(now_ms)
-until prepare; do
+fences=0
+until prepare && fence; do
+    if [ -n "$fenced" ]; then log "fence $fences of $FENCES failed: $reason"; fi
+    unfence
     [ $(($(now_ms) - begun)) -le $((PREPARE_S * 1000)) ] || give_up "$reason"
     [ -n "$answers" ] || give_up "no Sentinel answers at all"
+    [ "$fences" -lt "$FENCES" ] || give_up "$reason"
     sleep 0.2
 done
-if [ $# -gt 0 ] && [ -z "$target" ] && [ "$old" != "$ME" ]; then give_up "this node says role:master but the Sentinels name $old"; fi
-
-fence_begun=$(now_ms)
-fence_until=$((fence_begun + FENCE_MS))
-left() { echo $((fence_until - $(now_ms))); }
-fenced=$old
-answer=$(printf 'CLIENT PAUSE %s WRITE\nINFO replication\n' "$FENCE_MS" | ask "$old") || give_up "$old does not answer"
-case $answer in OK*) ;; *) give_up "$old refused CLIENT PAUSE" ;; esac
-offset=$(echo "$answer" | info_field master_repl_offset)
-# shellcheck disable=SC2086
-until in_sync "$offset" $replicas; do
-    [ "$(left)" -gt $((FENCE_MS / 2)) ] || give_up "the replicas of $old did not catch up to offset $offset"
-done
-# The rest is for the promotion, which takes two to four ticks of the leader (50-100 ms each). What was acknowledged
-# without a fence, the replicas may not have.
-[ "$(left)" -gt $((FENCE_MS / 4)) ] || give_up "this machine is too busy: most of the fence of $FENCE_MS ms was over too soon"
-ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || give_up "$leader refused SENTINEL FAILOVER"
+# One that does not answer in time may have taken the order, and goes by it when it can: the fence has to hold.
+ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || [ $? = 124 ] || give_up "$leader refused SENTINEL FAILOVER"
 
 late=""
 asked=$(now_ms)
