@@ -193,7 +193,7 @@ lead_again() { # the Sentinel that promotes has ended, and its failover with it:
 
 has_ended() { # it refuses connections. One that is slow to answer has not: two that promote may choose differently.
     ask "$1" PING >/dev/null && return 1
-    [ $? != 124 ]
+    ! timed_out $?
 }
 
 settled() { # every Sentinel that answers names the new master, a majority does, and the old one follows in sync
@@ -226,7 +226,7 @@ until prepare && fence; do
     sleep 0.2
 done
 # One that does not answer in time may have taken the order, and goes by it when it can: the fence has to hold.
-ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || [ $? = 124 ] || give_up "$leader refused SENTINEL FAILOVER"
+ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || timed_out $? || give_up "$leader refused SENTINEL FAILOVER"
 
 late=""
 asked=$(now_ms)

@@ -46,6 +46,10 @@ ask() { # ask HOST:PORT COMMAND...: the reply, or failure within ASK_TIMEOUT_S. 
         -h "${at%:*}" -p "${at##*:}" "$@" 2>/dev/null
 }
 
+timed_out() { # timed_out STATUS: what `ask` returned means that no answer came in time. 143 is what busybox makes of it.
+    [ "$1" = 124 ] || [ "$1" = 143 ]
+}
+
 role_of() { # master, slave, or nothing when it does not answer
     # shellcheck disable=SC2046
     set -- $(ask "$1" ROLE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +85,16 @@ def test_replicas_that_are_late_every_time_end_it_and_nothing_moves(own: Deploym
     assert own.master() == old
 
 
-def test_an_order_without_an_answer_may_have_been_taken(own: Deployment, tmp_path: Path) -> None:
+@pytest.mark.parametrize("says", [124, 143], ids=["coreutils", "busybox"])
+def test_an_order_without_an_answer_may_have_been_taken(
+    own: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: int
+) -> None:
+    timeout = tmp_path / "timeout"
+    timeout.write_text(
+        f'#!/bin/sh\n{shutil.which("timeout")} "$@"\ncode=$?\n[ $code != 124 ] || exit {says}\nexit $code\n'
+    )
+    timeout.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     old = own.master()
     hinder(own, tmp_path, SLOW_TO_SAY_SO)
     code, output, report = handed_over(own)
