@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.conformance.targets import DOCKER, KUBERNETES
+from tests.deployment import Deployment, deployed
 from tests.docker.conftest import engine as engine
 from tests.docker.conftest import helper_images as helper_images
 from tests.docker.conftest import plugin as plugin
@@ -23,6 +25,12 @@ from tests.nodes import Nodes
 if TYPE_CHECKING:
     from tests.docker.nodes import DockerNodes
     from tests.kubernetes.nodes import KubernetesNodes
+
+
+@pytest.fixture
+def own(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
+    """Nodes of the test's own, a process each: nobody else has what it does to their files."""
+    yield from deployed(tmp_path / "nodes")
 
 
 @pytest.fixture(scope="package")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from client.ledger import Ledger
 from client.ledger_report import LedgerReport
 from infra.targets.servers import find_servers
-from tests.deployment import Deployment, deployed
+from tests.deployment import Deployment
 
 pytestmark = pytest.mark.deployment
 
@@ -41,11 +40,6 @@ code=$?
 case "$*" in *"SENTINEL FAILOVER"*) sleep 3 ;; esac
 exit $code
 """
-
-
-@pytest.fixture
-def own(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
-    yield from deployed(tmp_path / "nodes")
 
 
 def handed_over(own: Deployment) -> tuple[int, str, LedgerReport]:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from client.connect import connect
-from tests.deployment import Deployment, deployed
+from tests.deployment import Deployment
 from tests.waiting import await_that
 
 pytestmark = pytest.mark.deployment
 
 KEYS, DELAY_US = 2500, 2500
 """6 s to load, and as a server looks after its clients every 1024 commands, 2.5 s of it without an answer at a time."""
-
-
-@pytest.fixture
-def own(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
-    yield from deployed(tmp_path / "nodes")
 
 
 def test_a_node_that_cannot_answer_while_it_loads_is_alive(own: Deployment) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from client.ledger import Ledger
 from infra.targets.servers import find_servers
-from tests.deployment import Deployment, deployed
+from tests.deployment import Deployment
 
 pytestmark = pytest.mark.deployment
 
@@ -19,11 +18,6 @@ code=$?
 case "$*" in *"SENTINEL FAILOVER"*) if mkdir {once} 2>/dev/null; then kill -KILL "$(cat {pid})"; fi ;; esac
 exit $code
 """
-
-
-@pytest.fixture
-def own(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
-    yield from deployed(tmp_path / "nodes")
 
 
 def test_another_sentinel_goes_on_and_nothing_is_lost(own: Deployment, tmp_path: Path) -> None:
