@@ -23,7 +23,7 @@ here=$(dirname "$0")
 . "$here/lib.sh"
 if [ $# -gt 0 ]; then load_node_env "$1"; fi
 
-PREPARE_S=${HANDOVER_PREPARE_S:-20} # for step 1
+PREPARE_S=${HANDOVER_PREPARE_S:-20} # for steps 1 and 2
 SETTLE_S=${HANDOVER_SETTLE_S:-20}   # for step 5
 FENCE_MS=$((DOWN_AFTER_MS * 90 / 100))
 FENCES=3
@@ -182,11 +182,16 @@ breathe() { # renews the pause, and lets through what it had blocked and is no w
     fi
 }
 
+order() { # SENTINEL FAILOVER, unless this Sentinel refuses. One that does not answer in time may have taken it and goes
+    # by it when it can: the fence has to hold, and no other one may be asked.
+    ask "$1" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || timed_out $?
+}
+
 lead_again() { # the Sentinel that promotes has ended, and its failover with it: another one begins anew
     for sentinel in $SENTINELS; do
         if [ "$sentinel" != "$leader" ] && [ "$(master_by "$sentinel")" = "$old" ]; then
             log "$leader ended before it promoted anybody: $sentinel goes on"
-            if ask "$sentinel" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null; then leader=$sentinel && return; fi
+            if order "$sentinel"; then leader=$sentinel && return; fi
         fi
     done
 }
@@ -225,8 +230,7 @@ until prepare && fence; do
     [ "$fences" -lt "$FENCES" ] || give_up "$reason"
     sleep 0.2
 done
-# One that does not answer in time may have taken the order, and goes by it when it can: the fence has to hold.
-ask "$leader" SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || timed_out $? || give_up "$leader refused SENTINEL FAILOVER"
+order "$leader" || give_up "$leader refused SENTINEL FAILOVER"
 
 late=""
 asked=$(now_ms)

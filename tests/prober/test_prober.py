@@ -57,7 +57,12 @@ def test_a_failover_is_a_gap_and_no_lost_ack(deployment: Deployment, tmp_path: P
     assert len({each.master for each in seen if each.ok}) == 2
     epochs = [each.epoch for each in seen if each.epoch is not None]
     assert epochs[-1] == epochs[0] + 1
-    assert all(each.latency_ms and each.latency_ms > 0 for each in seen if each.ok and each.operation == "write")
+    timed = [each for each in seen if each.latency_ms is not None]
+    assert all(each.latency_ms and each.latency_ms > 0 for each in timed)
+    assert {each.operation for each in timed} == {"write", "read"}
+    assert [each for each in timed if each.operation == "write"] == [
+        each for each in seen if each.ok and each.operation == "write"
+    ]
     assert all(each.latency_ms is None for each in seen if not each.ok)
     assert all(each.error for each in seen if not each.ok)
     assert {each.release for each in seen} == {"r1"}

@@ -82,38 +82,39 @@ def test_what_could_be_chance_does_not_hold_production_back() -> None:
     assert few.figures["trigger.latency-median-read, % worse"] == pytest.approx(30)
 
 
+def judged_in_production(home: Path, before: list[Sample], after: list[Sample]) -> tuple[Engine, Code]:
+    """A rollout up to its look at production's soak; `before` is there when the `up` begins."""
+    stacks = FolderStacks(home / "stacks")
+    engine = Engine(FolderStore(home / "journal"), stacks, lambda _line: None)
+    engine.start(read(PLAN.replace("approval, ", "", 1)), "r1")
+    assert engine.advance().code is Code.WAITING  # the canary is done
+    stacks.feeds["prod"] = list(before)
+    engine.approve("ann", "a test")
+    assert engine.advance().code is Code.SOAKING
+    stacks.feeds["prod"] += after
+    return engine, engine.advance().code
+
+
 def test_the_engine_compares_with_before_the_up_only_and_keeps_what_it_compared(tmp_path: Path) -> None:
-    stacks = FolderStacks(tmp_path / "stacks")
     ran_before = [sample(n, release="r0", latency_ms=1.0) for n in range(3000)]
     # After the clock of the `up`: its own doing, whatever it names.
     during = [
         sample(3000 + n, release="r0", latency_ms=9.0, wall=datetime(2100, 1, 1, tzinfo=UTC)) for n in range(3000)
     ]
-    engine = Engine(FolderStore(tmp_path / "journal"), stacks, lambda _line: None)
-    engine.start(read(PLAN.replace("approval, ", "", 1)), "r1")
-    assert engine.advance().code is Code.WAITING  # the canary is done
-    stacks.feeds["prod"] = [*ran_before, *during]
-    engine.approve("ann", "a test")
-    assert engine.advance().code is Code.SOAKING
-    stacks.feeds["prod"] += [sample(6000 + n, latency_ms=2.0) for n in range(3000)]
-    assert engine.advance().code is Code.FAILED
+    after = [sample(6000 + n, latency_ms=2.0) for n in range(3000)]
+    engine, code = judged_in_production(tmp_path, [*ran_before, *during], after)
+    assert code is Code.FAILED
     assert "1.000 ms -> 2.000 ms" in engine.current().end_reason, engine.current().end_reason
     kept = [piece["name"] for step, piece in engine.current().evidence if step.startswith("prod/")]
     assert kept.count("before.jsonl") == 1
 
 
 def test_what_else_ran_on_the_machine_long_before_the_up_is_no_measure(tmp_path: Path) -> None:
-    stacks = FolderStacks(tmp_path / "stacks")
     alone = [sample(n, release="r0", latency_ms=1.0) for n in range(20_000)]
     with_others = [sample(20_000 + n, release="r0", latency_ms=1.9) for n in range(3000)]
-    engine = Engine(FolderStore(tmp_path / "journal"), stacks, lambda _line: None)
-    engine.start(read(PLAN.replace("approval, ", "", 1)), "r1")
-    assert engine.advance().code is Code.WAITING  # the canary is done
-    stacks.feeds["prod"] = [*alone, *with_others]
-    engine.approve("ann", "a test")
-    assert engine.advance().code is Code.SOAKING
-    stacks.feeds["prod"] += [sample(23_000 + n, latency_ms=2.0) for n in range(3000)]
-    assert engine.advance().code is Code.DONE, engine.current().end_reason
+    after = [sample(23_000 + n, latency_ms=2.0) for n in range(3000)]
+    engine, code = judged_in_production(tmp_path, [*alone, *with_others], after)
+    assert code is Code.DONE, engine.current().end_reason
 
 
 def test_the_engine_counts_the_failovers_of_the_journal_by_their_epoch(tmp_path: Path) -> None:
