@@ -25,6 +25,17 @@ def await_that(condition: Callable[[], T], seconds: float, what: str) -> T:
         time.sleep(0.02)
 
 
+def await_settled(trouble: Callable[[], object], settled_s: float, seconds: float, what: str) -> None:
+    """Wait until `trouble` has returned nothing for `settled_s` on end: for what may come and go before it settles."""
+    since = time.monotonic()
+    end = since + seconds
+    while time.monotonic() < since + settled_s:
+        if last := trouble():
+            since = time.monotonic()
+            assert since < end, f"{what}: not within {seconds} s; last saw {last!r}"
+        time.sleep(0.1)
+
+
 def never(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Watch for a bounded window; AssertionError as soon as `condition` holds."""
     end = time.monotonic() + seconds
