@@ -10,6 +10,9 @@
 # a majority, and all wait 2 x failover-timeout, without a master. Two are enough for it, which is what a host leaves that
 # ends with the master and a Sentinel. So, as soon as a majority can be asked, that wait is made short until the next
 # attempt has begun. Each Sentinel waits up to a second of its own choice more: they do not meet again.
+#
+# -failover-abort-no-good-slave. No replica may be promoted: after an outage of all of them, say, those that are back
+# already are empty. The Sentinel that leads would not look again for as long; it does as soon as there is one.
 set -eu
 here=$(dirname "$0")
 
@@ -30,13 +33,38 @@ voted_epoch() { # of this Sentinel's latest vote: for itself when it begins a fa
     sed -n "s/^sentinel leader-epoch $MASTER_NAME //p" "$DATA_DIR/sentinel.conf"
 }
 
+# One that comes back later than this begins a failover itself.
+AGAIN_WITHIN_MS=15000
+
 elect_again() {
     begun=$(now_ms)
     until ask "$ME" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null; do
-        [ $(($(now_ms) - begun)) -lt 15000 ] || return 0 # one that comes back later begins a failover itself
+        [ $(($(now_ms) - begun)) -lt "$AGAIN_WITHIN_MS" ] || return 0
         sleep 0.1
     done
-    log "no Sentinel was elected to lead the failover: trying again at once"
+    try_again "no Sentinel was elected to lead the failover"
+}
+
+# What was known of a replica before it ended says nothing of what it has now, its priority for one.
+eligible() { # eligible MS: the replicas that this Sentinel may promote, by what they said in the last MS
+    ask "$ME" SENTINEL REPLICAS "$MASTER_NAME" | awk -v age="$1" 'NR % 2 { key = $0; next }
+        { value[key] = $0 }
+        key == "slave-priority" && $0 > 0 && value["flags"] == "slave" && value["info-refresh"] + 0 < age {
+            print value["ip"] ":" value["port"]
+        }'
+}
+
+select_again() {
+    begun=$(now_ms)
+    until [ -n "$(eligible $(($(now_ms) - begun)))" ]; do
+        [ $(($(now_ms) - begun)) -lt "$AGAIN_WITHIN_MS" ] || return 0
+        sleep 0.1
+    done
+    try_again "no replica could be promoted, and now one can"
+}
+
+try_again() { # try_again REASON
+    log "$1: trying again at once"
     epoch=$(voted_epoch)
     ask "$ME" SENTINEL SET "$MASTER_NAME" failover-timeout $((ELECTION_TIMEOUT_MS / 2)) >/dev/null || true
     begun=$(now_ms)
@@ -58,6 +86,7 @@ elect_again() {
 case $1 in
     +selected-slave) react=follow_selected ;;
     -failover-abort-not-elected) react=elect_again ;;
+    -failover-abort-no-good-slave) react=select_again ;;
     *) exit 0 ;;
 esac
 # shellcheck source=infra/node/lib.sh

@@ -17,7 +17,7 @@ from client.handover import hand_over
 from tests.background import meanwhile
 from tests.conformance.keys import read, write
 from tests.deployment import deployed
-from tests.nodes import Nodes
+from tests.nodes import LOST_ELECTION_MS, Nodes
 from tests.waiting import await_that
 
 
@@ -140,7 +140,13 @@ def test_a_node_without_data_is_never_promoted_over_those_who_have_some(deployme
         await_that(lambda: any("-failover-abort-no-good-slave" in said() for said in heard), 60, "NOGOODSLAVE")
         assert node.roles == {"slave"}
         deployment.start(full)
-        await_that(lambda: deployment.master() == full, 60, f"{full}, which has the data, as the master")
+        await_that(lambda: deployment.ask(full, "ROLE")[0], 60, f"{full}, which has the data")
+        begun, lost_elections = time.monotonic(), deployment.hear_lost_elections()
+        await_that(lambda: deployment.master() == full, 60, f"{full} as the master")
+        took, lost = time.monotonic() - begun, lost_elections()
+    print(f"the master {took:.1f} s after it was back; elections without a winner: {lost}")
+    # A Sentinel left to itself looks again 20 s after it looked in vain.
+    assert took < 10 + lost * LOST_ELECTION_MS / 1000
     assert read(deployment.contract, "held") == "by-others"
     assert "master" not in node.roles
     assert master != full
