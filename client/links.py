@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from client.options import Options
+from client.tls import VerifiedConnection
 from infra.contract import Contract, Endpoint, OperatorContract
 
 
@@ -53,7 +54,7 @@ def _open(
     """`login`: user and password; `waits`: the seconds given to an answer and to a connection."""
     username, password = login
     timeout_s, connect_timeout_s = waits
-    return redis.Redis(
+    pool = redis.ConnectionPool(
         host=endpoint.host.strip("[]"),
         port=endpoint.port,
         username=username,
@@ -68,10 +69,11 @@ def _open(
         driver_info=None,
         **_tls(contract),
     )
+    return redis.Redis.from_pool(pool)
 
 
 def _tls(contract: Contract) -> dict[str, Any]:
     if not contract.tls:
         return {}
     ca_file = str(contract.tls_ca_file) if contract.tls_ca_file else None
-    return {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True, "ssl_ca_certs": ca_file}
+    return {"connection_class": VerifiedConnection, "ssl_ca_certs": ca_file}

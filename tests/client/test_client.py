@@ -13,7 +13,7 @@ from redis import exceptions
 from client.connect import Client, connect
 from client.errors import AccessRefused, RedisUnavailable
 from client.link_to_master import MasterLink
-from client.links import open_node, open_sentinel
+from client.links import open_node
 from client.options import FallbackOptions, Options, RetryOptions
 from infra.contract import Endpoint
 from tests.client.fakes import contract
@@ -151,10 +151,6 @@ def test_access_refused_is_not_retried_by_the_link() -> None:
         MasterLink(find, lambda _: redis.Redis()).get()
 
 
-@pytest.mark.parametrize("opened", [open_node, open_sentinel])
-def test_tls_verifies_chain_and_name(opened: type[redis.Redis]) -> None:
-    pool = opened(contract(tls=True), Options(), Endpoint("[::1]", 1)).connection_pool  # type: ignore[arg-type]
-    assert pool.connection_class is redis.SSLConnection
-    assert pool.connection_kwargs["ssl_cert_reqs"] == "required"
-    assert pool.connection_kwargs["ssl_check_hostname"] is True
+def test_an_ipv6_address_loses_its_brackets() -> None:
+    pool = open_node(contract(), Options(), Endpoint("[::1]", 1)).connection_pool
     assert pool.connection_kwargs["host"] == "::1"
