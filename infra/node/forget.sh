@@ -28,9 +28,7 @@ wait_or_give_up() {
 }
 
 known() { # a line for each replica and peer: HOST:PORT FLAGS, and for a replica its link to the master
-    ask "$ME" SENTINEL REPLICAS "$MASTER_NAME" | awk 'NR % 2 { key = $0; next }
-        { value[key] = $0 }
-        key == "slave-priority" { print value["ip"] ":" value["port"], value["flags"], value["master-link-status"] }'
+    replicas_by "$ME" | cut -d ' ' -f 1-3
     ask "$ME" SENTINEL SENTINELS "$MASTER_NAME" | awk 'NR % 2 { key = $0; next }
         { value[key] = $0 }
         key == "flags" { print value["ip"] ":" value["port"], value["flags"] }'

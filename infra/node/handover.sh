@@ -87,13 +87,8 @@ in_sync() { # in_sync OFFSET REPLICA...: every replica has it; all are asked at 
     [ -z "$behind" ]
 }
 
-eligible_replicas() { # how many replicas this Sentinel could promote
-    ask "$1" SENTINEL REPLICAS "$MASTER_NAME" | awk '
-        NR % 2 { key = $0; next }
-        key == "flags" { up = ($0 == "slave") }
-        key == "master-link-status" { linked = ($0 == "ok") }
-        key == "slave-priority" { if (up && linked && $0 > 0) count++ }
-        END { print count + 0 }'
+has_eligible_replica() { # has_eligible_replica SENTINEL: one that it could promote
+    replicas_by "$1" | awk '$2 == "slave" && $3 == "ok" && $4 > 0 { found = 1 } END { exit !found }'
 }
 
 catch_up() { # every replica gets to OFFSET in the time that a fence has for it; on failure, reason
@@ -107,12 +102,7 @@ catch_up() { # every replica gets to OFFSET in the time that a fence has for it;
 }
 
 prefers_target() { # Sentinel promotes by priority first, the lowest before the others
-    ask "$1" SENTINEL REPLICAS "$MASTER_NAME" | awk -v at="$target" '
-        NR % 2 { key = $0; next }
-        key == "ip" { ip = $0 }
-        key == "port" { port = $0 }
-        key == "slave-priority" && ip ":" port == at && $0 == 1 { found = 1 }
-        END { exit !found }'
+    replicas_by "$1" | awk -v at="$target" '$1 == at && $4 == 1 { found = 1 } END { exit !found }'
 }
 
 prepare() { # sets old, leader (the Sentinel that clients ask first) and replicas; on failure, reason
@@ -129,7 +119,7 @@ prepare() { # sets old, leader (the Sentinel that clients ask first) and replica
     if [ "$flags" != master ]; then reason="$leader sees the master as $flags" && return 1; fi
     epoch=$(echo "$state" | field_of config-epoch)
     ask "$leader" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null || { reason="no quorum at $leader" && return 1; }
-    if [ "$(eligible_replicas "$leader")" = 0 ]; then reason="$leader knows no replica to promote" && return 1; fi
+    if ! has_eligible_replica "$leader"; then reason="$leader knows no replica to promote" && return 1; fi
     if [ -n "$target" ] && ! prefers_target "$leader"; then reason="$leader does not prefer $target yet" && return 1; fi
     info=$(ask "$old" INFO replication) || { reason="$old does not answer" && return 1; }
     replicas=$(echo "$info" | replicas_in)

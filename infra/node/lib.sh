@@ -64,6 +64,14 @@ field_of() { # field_of NAME <the alternating lines of SENTINEL MASTER
     awk -v name="$1" 'NR % 2 { key = $0; next } key == name { print; exit }'
 }
 
+replicas_by() { # replicas_by SENTINEL: a line each: HOST:PORT FLAGS LINK_TO_ITS_MASTER PRIORITY MS_SINCE_IT_SAID_SO
+    ask "$1" SENTINEL REPLICAS "$MASTER_NAME" | awk 'NR % 2 { key = $0; next }
+        { value[key] = $0 }
+        key == "slave-priority" {
+            print value["ip"] ":" value["port"], value["flags"], value["master-link-status"], $0, value["info-refresh"]
+        }'
+}
+
 master_by() { # the master's HOST:PORT as one Sentinel knows it, or nothing
     ask "$1" SENTINEL GET-MASTER-ADDR-BY-NAME "$MASTER_NAME" | paste -s -d : - | grep -E '^[^ :]+:[0-9]+$' || true
 }

@@ -33,38 +33,25 @@ voted_epoch() { # of this Sentinel's latest vote: for itself when it begins a fa
     sed -n "s/^sentinel leader-epoch $MASTER_NAME //p" "$DATA_DIR/sentinel.conf"
 }
 
-# One that comes back later than this begins a failover itself.
-AGAIN_WITHIN_MS=15000
+elect_again() { try_again_when majority_answers "no Sentinel was elected to lead the failover"; }
 
-elect_again() {
-    begun=$(now_ms)
-    until ask "$ME" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null; do
-        [ $(($(now_ms) - begun)) -lt "$AGAIN_WITHIN_MS" ] || return 0
-        sleep 0.1
-    done
-    try_again "no Sentinel was elected to lead the failover"
-}
+majority_answers() { ask "$ME" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null; }
+
+select_again() { try_again_when replica_is_eligible "no replica could be promoted, and now one can"; }
 
 # What was known of a replica before it ended says nothing of what it has now, its priority for one.
-eligible() { # eligible MS: the replicas that this Sentinel may promote, by what they said in the last MS
-    ask "$ME" SENTINEL REPLICAS "$MASTER_NAME" | awk -v age="$1" 'NR % 2 { key = $0; next }
-        { value[key] = $0 }
-        key == "slave-priority" && $0 > 0 && value["flags"] == "slave" && value["info-refresh"] + 0 < age {
-            print value["ip"] ":" value["port"]
-        }'
+replica_is_eligible() { # replica_is_eligible MS: this Sentinel may promote one, by what it said in the last MS
+    replicas_by "$ME" | awk -v ms="$1" '$2 == "slave" && $4 > 0 && $5 < ms { found = 1 } END { exit !found }'
 }
 
-select_again() {
-    begun=$(now_ms)
-    until [ -n "$(eligible $(($(now_ms) - begun)))" ]; do
-        [ $(($(now_ms) - begun)) -lt "$AGAIN_WITHIN_MS" ] || return 0
+try_again_when() { # try_again_when CONDITION REASON: the condition is told for how many ms it has been waited for
+    begun=$(now_ms) waited=0
+    until "$1" "$waited"; do
+        [ "$waited" -lt 15000 ] || return 0 # one that comes back later begins a failover itself
         sleep 0.1
+        waited=$(($(now_ms) - begun))
     done
-    try_again "no replica could be promoted, and now one can"
-}
-
-try_again() { # try_again REASON
-    log "$1: trying again at once"
+    log "$2: trying again at once"
     epoch=$(voted_epoch)
     ask "$ME" SENTINEL SET "$MASTER_NAME" failover-timeout $((ELECTION_TIMEOUT_MS / 2)) >/dev/null || true
     begun=$(now_ms)
