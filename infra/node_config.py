@@ -21,15 +21,33 @@ from infra.topology import Kind, Node, Topology
 _APP_CHANNELS = "&[^_]*"
 _HELLO = "&__sentinel__:hello"
 
+# What an application may do. Kinds of data and the caller's own connection go as a whole, so that it also has what is
+# new there (HEXPIRE, CLIENT SETINFO): no server starts with a rule that names a command it lacks. Everything else is
+# allowed by name, or refused. tests/conformance/test_rights.py has a decision for every command of each server.
+_APP_KINDS = (
+    "+@string +@bitmap +@hyperloglog +@geo +@list +@set +@sortedset +@hash +@stream +@connection -@admin -@dangerous"
+)
+_APP_COMMANDS = (
+    "+copy +del +dump +exists +expire +expireat +expiretime +move +persist +pexpire +pexpireat +pexpiretime +pttl"
+    " +randomkey +rename +renamenx +scan +touch +ttl +type +unlink"
+    " +object|encoding +object|freq +object|idletime +object|refcount +object|help +memory|usage"
+    " +multi +exec +discard +watch +unwatch"
+    " +publish +subscribe +unsubscribe +psubscribe +punsubscribe +spublish +ssubscribe +sunsubscribe"
+    " +pubsub|channels +pubsub|numpat +pubsub|numsub +pubsub|shardchannels +pubsub|shardnumsub +pubsub|help"
+    # Not SCRIPT DEBUG: its session has the whole server for itself, and its `eval redis.call(...)` crashes some.
+    " +eval +eval_ro +evalsha +evalsha_ro +fcall +fcall_ro +script|exists +script|load +script|flush +script|kill"
+    " +script|help +function|load +function|delete +function|list +function|dump +function|stats +function|kill"
+    " +function|help"
+    " +acl|whoami +dbsize +info +lolwut +role +time"
+)
 _DATA_RIGHTS = {
-    "app": f"~* {_APP_CHANNELS} +@read +@write +@connection +@transaction +@pubsub +@scripting"
-    " -@admin -@dangerous +info +role +wait",
+    "app": f"~* {_APP_CHANNELS} {_APP_KINDS} {_APP_COMMANDS}",
     "replica": "+psync +replconf +ping",
     "sentinel": f"{_HELLO} +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info"
     " +client|setname +client|kill +script|kill",
     "monitor": "+ping +role +info +dbsize +slowlog|get +slowlog|len +latency|latest",
     "operator": "+ping +role +info +dbsize +wait +replicaof +client|pause +client|unpause +client|kill +client|list"
-    " +config|get +config|set +config|rewrite +acl|load +acl|whoami +acl|list",
+    " +config|get +config|set +config|rewrite +acl|load +acl|whoami +acl|list +script|kill +function|kill",
 }
 _DISCOVERY = (
     "+ping +role +sentinel|get-master-addr-by-name +sentinel|master +sentinel|masters +sentinel|replicas"
@@ -39,7 +57,10 @@ _SENTINEL_RIGHTS = {
     "app": f"&* +hello +auth +client|setname +client|id +subscribe +psubscribe +unsubscribe +punsubscribe {_DISCOVERY}",
     "sentinel": f"{_HELLO} +auth +ping +publish +client|setname +sentinel|is-master-down-by-addr",
     "monitor": f"+info +sentinel|ckquorum {_DISCOVERY}",
-    "operator": "+ping +role +info +sentinel +acl|load +acl|whoami +acl|list",
+    # Not SENTINEL SIMULATE-FAILURE, which crashes it.
+    "operator": f"+info +acl|load +acl|whoami +acl|list {_DISCOVERY} +sentinel|ckquorum +sentinel|config"
+    " +sentinel|debug +sentinel|failover +sentinel|flushconfig +sentinel|info-cache +sentinel|monitor"
+    " +sentinel|pending-scripts +sentinel|remove +sentinel|reset +sentinel|set",
 }
 
 

@@ -86,14 +86,24 @@ def test_roles_are_changed_by_sentinels_and_the_operator_alone() -> None:
 
 
 def test_configuration_and_users_are_changed_by_the_operator_alone() -> None:
-    changing = ("config", "config|set", "shutdown", "debug", "acl", "acl|setuser", "acl|load", "sentinel")
+    changing = ("config", "config|set", "shutdown", "debug", "acl", "acl|setuser", "acl|load", "sentinel|set")
     assert who_may("data-0", *changing) == {"operator"}
     assert who_may("sentinel-0", *changing) == {"operator"}
 
 
-def test_the_applications_rights_end_with_the_dangerous_ones_taken_away() -> None:
-    """ACL rules apply from left to right: what comes after the removal is given on purpose."""
+def test_the_application_has_kinds_of_commands_without_the_dangerous_ones_and_then_single_ones() -> None:
+    """ACL rules apply from left to right: what comes after the removal is given by name, on purpose."""
     rules = users_on("data-0")["app"]
-    assert rules[rules.index("-@dangerous") + 1 :] == ["+info", "+role", "+wait"]
+    after = rules[rules.index("-@dangerous") + 1 :]
     assert "-@admin" in rules
-    assert [rule for rule in rules[rules.index("-@admin") :] if rule.startswith("+@")] == []
+    assert [rule for rule in after if rule.startswith(("+@", "-"))] == []
+    kinds = {rule for rule in rules if rule.startswith("+@")}
+    assert not kinds & {
+        f"+@{kind}" for kind in ("all", "read", "write", "keyspace", "scripting", "pubsub", "transaction")
+    }
+
+
+def test_no_user_but_the_application_has_a_whole_kind_of_commands_or_all_of_a_container() -> None:
+    for node in NODES:
+        for user in USERS_OF[node] - {"app"}:
+            assert [rule for rule in users_on(node)[user] if rule.startswith("+@") or rule == "+sentinel"] == [], user
