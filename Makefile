@@ -13,7 +13,7 @@ PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-long check bench rollout rehearsal share migrate faults lock bootstrap
+.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-nightly check bench rollout rehearsal share migrate faults lock bootstrap
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,11 +64,11 @@ pulumi: bootstrap ## Run any pulumi command on the stack: ARGS='stack history'
 bench: bootstrap ## Measure: time to deploy, to fail over, and more
 	@$(PY) -m bench $(ARGS)
 
-test: bootstrap ## Run every test but the long ones
-	@$(PY) -m pytest -m "not long" --durations=20 --durations-min=30 $(ARGS)
+test: bootstrap ## Run the tests of the gate, in lanes side by side; ARGS='tests/unit -k tls' for some of them
+	@$(if $(ARGS),$(PY) -m pytest -m "not nightly" $(ARGS),$(PY) -m tests.lanes)
 
-test-long: bootstrap ## Run the long tests: other sizes, passwords, certificates and exporters on Kubernetes
-	@$(PY) -m pytest -m long $(ARGS)
+test-nightly: bootstrap ## Run the tests that would make the gate too long: docs/testing.md lists them
+	@$(PY) -m tests.lanes --nightly
 
 check: bootstrap ## Formatting, lint, types, shell scripts, and that pure modules are pure
 	@$(PY) -m ruff format --check --quiet .

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,3 +39,11 @@ def deployment(process_nodes: Deployment) -> Deployment:
     """1 master, 2 replicas and 3 Sentinels, converged. A test may kill and stop what it likes."""
     process_nodes.heal()
     return process_nodes
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Why tests were skipped: a line a reason, however many tests share it."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason}")

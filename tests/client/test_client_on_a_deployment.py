@@ -58,6 +58,7 @@ def as_user(contract: OperatorContract, user: str, name: str) -> Iterator[redis.
         yield node
 
 
+@pytest.mark.timed
 def test_writes_go_on_after_the_master_is_killed(deployment: Deployment) -> None:
     lost_elections = deployment.hear_lost_elections()
     with Ledger(deployment.contract) as ledger:
@@ -81,6 +82,7 @@ def test_what_wait_confirmed_survives_a_killed_master(deployment: Deployment) ->
     assert report.lost_confirmed == (), report
 
 
+@pytest.mark.timed
 def test_writes_go_on_after_the_master_hangs(deployment: Deployment) -> None:
     old, lost_elections = master_name(deployment.contract), deployment.hear_lost_elections()
     with Ledger(deployment.contract) as ledger:
@@ -96,6 +98,7 @@ def test_writes_go_on_after_the_master_hangs(deployment: Deployment) -> None:
     assert master_name(deployment.contract) != old
 
 
+@pytest.mark.timed
 def test_a_black_holed_first_sentinel_costs_less_than_a_second(deployment: Deployment) -> None:
     # A stopped process is a black hole: the kernel accepts connections, nobody ever answers.
     deployment.stop("sentinel-0")
@@ -142,6 +145,7 @@ def test_replica_reads_see_what_the_master_wrote(deployment: Deployment) -> None
                 replica.set(key, "2")
 
 
+@pytest.mark.timed
 def test_wrong_credentials_are_said_at_once(deployment: Deployment) -> None:
     wrong = deployment.contract.model_copy(update={"sentinel_password": SecretStr("wrong-marker")})
     started = time.monotonic()

@@ -29,6 +29,7 @@ def discovery(asker: FakeAsker) -> Discovery:
     return Discovery(contract(), QUICK, asker)
 
 
+@pytest.mark.timed
 def test_a_black_holed_sentinel_costs_no_more_than_the_straggler_time() -> None:
     asker = FakeAsker(dict.fromkeys(SENTINELS, NAMES_A), {A: MASTER}, slow={S1: 2.0})
     started = time.monotonic()
@@ -36,6 +37,7 @@ def test_a_black_holed_sentinel_costs_no_more_than_the_straggler_time() -> None:
     assert 0.3 <= time.monotonic() - started < 0.9
 
 
+@pytest.mark.timed
 def test_a_silent_sentinel_is_waited_for_less_in_the_next_round() -> None:
     asker = FakeAsker(dict.fromkeys(SENTINELS, NAMES_A), {A: MASTER}, slow={S1: 2.0})
     found = discovery(asker)
@@ -55,6 +57,7 @@ def test_two_black_holed_sentinels_leave_the_third_ones_answer() -> None:
     assert discovery(asker).master() == A
 
 
+@pytest.mark.timed
 def test_a_dead_old_master_does_not_delay_the_promoted_one() -> None:
     asker = FakeAsker(dict.fromkeys(SENTINELS, LEADS_TO_B), {A: MASTER, B: MASTER}, slow={A: 2.0})
     started = time.monotonic()
@@ -62,6 +65,7 @@ def test_a_dead_old_master_does_not_delay_the_promoted_one() -> None:
     assert time.monotonic() - started < 0.9
 
 
+@pytest.mark.timed
 def test_a_master_that_the_sentinels_have_lost_gets_little_time_to_answer() -> None:
     lost = SentinelView(A, 1, frozenset({"master", "s_down"}))
     asker = FakeAsker(dict.fromkeys(SENTINELS, lost), {A: MASTER}, slow={A: 2.0})

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from tests.kubernetes.nodes import KubernetesNodes
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The node scripts are the same everywhere: all laws are tried on processes, and by night on the other targets too.
+
+    In the gate these run what may differ there, marked `everywhere`: how nodes end, come back, hang and are reached.
+    """
+    for item in items:
+        elsewhere = item.get_closest_marker("docker") or item.get_closest_marker("kubernetes")
+        if elsewhere and Path(__file__).parent in item.path.parents and not item.get_closest_marker("everywhere"):
+            item.add_marker(pytest.mark.nightly)
+
+
 @pytest.fixture
 def own(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
     """Nodes of the test's own, a process each: nobody else has what it does to their files."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from client.ledger import Ledger
 from tests.conformance.keys import read, write
 from tests.nodes import LOST_ELECTION_MS, Nodes
@@ -19,6 +21,8 @@ def assert_promoted_once(deployment: Nodes, before: int) -> None:
     assert promotions(deployment) == before + 1
 
 
+@pytest.mark.everywhere
+@pytest.mark.timed
 def test_a_killed_master_is_replaced_once_and_comes_back_as_a_replica(deployment: Nodes) -> None:
     master, before, lost_elections = deployment.master(), promotions(deployment), deployment.hear_lost_elections()
     with Ledger(deployment.contract, wait_replicas=1) as ledger:
@@ -34,6 +38,7 @@ def test_a_killed_master_is_replaced_once_and_comes_back_as_a_replica(deployment
     never(lambda: promotions(deployment) > before + 1, 30, "a second failover")
 
 
+@pytest.mark.everywhere
 def test_a_hanging_master_is_replaced_and_accepts_nothing_when_it_resumes(deployment: Nodes) -> None:
     master, before = deployment.master(), promotions(deployment)
     with Ledger(deployment.contract, wait_replicas=1) as ledger:
@@ -49,6 +54,7 @@ def test_a_hanging_master_is_replaced_and_accepts_nothing_when_it_resumes(deploy
     assert_promoted_once(deployment, before)
 
 
+@pytest.mark.everywhere
 def test_without_a_majority_of_sentinels_nobody_is_promoted(deployment: Nodes) -> None:
     master, before = deployment.master(), promotions(deployment)
     write(deployment.contract, "k", "kept")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.nodes import LOST_ELECTION, LOST_ELECTION_MS, Nodes
 from tests.waiting import await_that
 
@@ -24,6 +26,7 @@ def settled(deployment: Nodes, sentinel: str) -> bool:
     return bool(answer[answer.index("ELECTION-TIMEOUT") + 1] == "2000")
 
 
+@pytest.mark.timed
 def test_it_is_tried_again_as_soon_as_a_majority_can_be_asked(deployment: Nodes) -> None:
     """One Sentinel leads, and needs the votes of two that lead nothing."""
     old, alone, voters = deployment.master(), "sentinel-2", ("sentinel-0", "sentinel-1")

@@ -68,6 +68,7 @@ def test_replicas_that_are_late_once_are_waited_for_again(own: Deployment, tmp_p
     assert own.master() != old
 
 
+@pytest.mark.timed
 def test_replicas_that_are_late_every_time_end_it_and_nothing_moves(own: Deployment, tmp_path: Path) -> None:
     old = own.master()
     hinder(own, tmp_path, NOT_HEARD, times=9)

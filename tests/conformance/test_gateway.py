@@ -76,6 +76,8 @@ def plain_failover(deployment: Nodes) -> None:
     deployment.ask("sentinel-0", "SENTINEL", "FAILOVER", deployment.contract.master_name)
 
 
+@pytest.mark.everywhere
+@pytest.mark.timed
 def test_it_follows_a_fenced_handover_without_losing_a_write(deployment: Nodes, gateway: GatewayAddress) -> None:
     with Ledger(gateway.contract) as ledger:
         ledger.wait_for_acks(300)
@@ -88,6 +90,7 @@ def test_it_follows_a_fenced_handover_without_losing_a_write(deployment: Nodes, 
     assert gateway.serves() == deployment.master()
 
 
+@pytest.mark.timed
 def test_it_follows_a_crash(deployment: Nodes, gateway: GatewayAddress) -> None:
     lost_elections = deployment.hear_lost_elections()
     with Ledger(gateway.contract, wait_replicas=1) as ledger:
@@ -100,6 +103,7 @@ def test_it_follows_a_crash(deployment: Nodes, gateway: GatewayAddress) -> None:
     assert report.longest_gap_ms < 6000 + lost * LOST_ELECTION_MS
 
 
+@pytest.mark.everywhere
 def test_an_orphan_master_is_never_served(deployment: Nodes, gateway: GatewayAddress) -> None:
     master, orphan = deployment.master(), deployment.replicas()[0]
     with gateway.open() as connection:

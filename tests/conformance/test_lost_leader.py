@@ -20,6 +20,7 @@ exit $code
 """
 
 
+@pytest.mark.timed
 def test_another_sentinel_goes_on_and_nothing_is_lost(own: Deployment, tmp_path: Path) -> None:
     pid = own.folder("sentinel-0") / "run" / "server.pid"
     old, new = own.master(), own.replicas()[-1]

@@ -20,6 +20,7 @@ from tests.nodes import Nodes
 from tests.waiting import await_that
 
 
+@pytest.mark.timed
 def test_a_handover_loses_nothing_and_moves_the_epoch_by_one(deployment: Nodes) -> None:
     with Ledger(deployment.contract) as ledger:
         ledger.wait_for_acks(300)
@@ -33,6 +34,7 @@ def test_a_handover_loses_nothing_and_moves_the_epoch_by_one(deployment: Nodes) 
     deployment.await_converged()
 
 
+@pytest.mark.everywhere
 def test_stopping_the_master_hands_over_before_the_server_gets_term(deployment: Nodes) -> None:
     master = deployment.master()
     stopping = deployment.hear(master)
@@ -104,6 +106,7 @@ def test_a_master_is_not_touched_while_a_replica_syncs(deployment: Nodes) -> Non
     assert deployment.master() != master
 
 
+@pytest.mark.timed
 def test_a_node_that_asks_for_the_role_gets_it_without_losing_a_write(deployment: Nodes) -> None:
     """What `up` does before it removes every node but the first."""
     chosen = deployment.replicas()[1]

@@ -43,6 +43,7 @@ def watching(deployment: Nodes, name: str) -> Iterator[Watch]:
         yield watch
 
 
+@pytest.mark.everywhere
 def test_a_first_boot_makes_the_first_node_the_master(deployment: Nodes) -> None:
     assert [node.name for node in deployment.born.masters] == ["data-0"]
     assert [view.config_epoch for view in deployment.born.sentinels] == [0, 0, 0]
@@ -84,6 +85,7 @@ def patient_sentinels(deployment: Nodes) -> Iterator[None]:
         wait(deployment.contract.down_after_ms)
 
 
+@pytest.mark.everywhere
 def test_a_master_reborn_empty_inside_down_after_never_serves_and_nobody_loses_data(deployment: Nodes) -> None:
     master = deployment.master()
     for number in range(50):
@@ -128,6 +130,7 @@ def test_replicas_come_back_and_elect_when_the_elected_master_stays_away(deploym
     assert read(deployment.contract, "survives") == "yes"
 
 
+@pytest.mark.timed
 def test_a_node_without_data_is_never_promoted_over_those_who_have_some(deployment: Nodes) -> None:
     write(deployment.contract, "held", "by-others")
     master, empty, full = deployment.master(), *deployment.replicas()

@@ -128,6 +128,7 @@ def reload(deployment: Deployment, name: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
 
 
+@pytest.mark.everywhere
 def test_no_node_answers_in_the_clear(encrypted: Nodes) -> None:
     for name in encrypted.names:
         endpoint = encrypted.endpoint(name)
@@ -146,6 +147,7 @@ def test_no_node_listens_on_another_port(encrypted: Nodes) -> None:
         assert encrypted.ask(name, "CONFIG", "GET", "tls-port")[1] == str(encrypted.endpoint(name).port)
 
 
+@pytest.mark.everywhere
 def test_a_client_refuses_another_authority(encrypted: Nodes, tmp_path: Path) -> None:
     (tmp_path / "other.crt").write_text(stranger().certificate)
     other = encrypted.contract.model_copy(update={"tls_ca_file": tmp_path / "other.crt"})
@@ -157,6 +159,7 @@ def test_a_client_refuses_another_authority(encrypted: Nodes, tmp_path: Path) ->
             link.execute_command("PING")  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.everywhere
 def test_a_node_takes_clients_without_a_certificate_and_refuses_those_with_another_authoritys(
     encrypted: Nodes, tmp_path: Path
 ) -> None:
@@ -226,6 +229,7 @@ def test_a_replica_with_a_wrong_certificate_cannot_join(secured: Deployment, wro
     secured.await_converged()
 
 
+@pytest.mark.timed
 @pytest.mark.deployment
 def test_a_handover_under_tls_loses_nothing(secured: Deployment) -> None:
     with Ledger(secured.contract) as ledger:
@@ -239,6 +243,7 @@ def test_a_handover_under_tls_loses_nothing(secured: Deployment) -> None:
     secured.await_converged()
 
 
+@pytest.mark.timed
 @pytest.mark.deployment
 def test_a_killed_master_is_replaced_under_tls(secured: Deployment) -> None:
     master, lost_elections = secured.master(), secured.hear_lost_elections()
@@ -255,6 +260,7 @@ def test_a_killed_master_is_replaced_under_tls(secured: Deployment) -> None:
     assert secured.master() != master
 
 
+@pytest.mark.timed
 @pytest.mark.deployment
 def test_renewed_certificates_are_taken_over_without_losing_a_write(secured: Deployment) -> None:
     """Data nodes read them again; a Sentinel has to be restarted, which no client of a data node notices."""
@@ -282,6 +288,7 @@ def test_renewed_certificates_are_taken_over_without_losing_a_write(secured: Dep
     secured.await_converged()
 
 
+@pytest.mark.timed
 @pytest.mark.deployment
 def test_the_smoke_suite_is_green_under_tls(secured: Deployment, tmp_path: Path) -> None:
     outcome = Runner(tmp_path).smoke(secured.contract)

@@ -48,11 +48,31 @@ def helper_images(engine: Any) -> dict[str, str]:
     return images.helper_images()
 
 
-@pytest.fixture(scope="module")
-def stack(
+@pytest.fixture(scope="package")
+def redis_stack(
     tmp_path_factory: pytest.TempPathFactory, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
 ) -> Iterator[DockerStack]:
-    """A stack on Redis, up: gateway and firewall on, 1 master, 2 replicas, 3 Sentinels."""
     image = images.redis_image(engine)
     with DockerStack(tmp_path_factory.mktemp("docker"), engine, image=image, **helper_images).brought_up() as made:
         yield made
+
+
+@pytest.fixture(scope="package")
+def valkey_stack(
+    tmp_path_factory: pytest.TempPathFactory, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
+) -> Iterator[DockerStack]:
+    image = images.valkey_image(engine)
+    with DockerStack(tmp_path_factory.mktemp("docker"), engine, image=image, **helper_images).brought_up() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(redis_stack: DockerStack) -> DockerStack:
+    """A stack on Redis, up: gateway and firewall on, 1 master, 2 replicas, 3 Sentinels."""
+    return redis_stack.as_born()
+
+
+@pytest.fixture(scope="module")
+def valkey(valkey_stack: DockerStack) -> DockerStack:
+    """The same on Valkey."""
+    return valkey_stack.as_born()

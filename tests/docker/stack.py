@@ -17,8 +17,10 @@ from docker.errors import NotFound
 
 from client.ledger import Ledger
 from client.ledger_report import LedgerReport
-from tests.engine.stack import Stack
+from smoke_tests.__main__ import MAX_GAP_MS
+from tests.engine.stack import Stack, await_converged
 from tests.nodes import LOST_ELECTION
+from tests.waiting import SLACK
 
 
 class OwnStack(Stack):
@@ -59,7 +61,8 @@ class OwnStack(Stack):
         return {f"{verb.rstrip('e')}ed": count for verb, count in planned.items()} | rest
 
     def smoke(self) -> None:
-        self.make("smoke", f"ARGS=--evidence {self.home / 'evidence'}")
+        """The whole suite; beside other tests its failover may take as long as they make it take."""
+        self.make("smoke", f"ARGS=--evidence {self.home / 'evidence'} --max-gap-ms {SLACK * MAX_GAP_MS:g}")
 
     @contextmanager
     def brought_up(self) -> Iterator[Self]:
@@ -67,9 +70,18 @@ class OwnStack(Stack):
         try:
             self.make("secrets")
             self.make("up")
+            self._born = self.settings
             yield self
         finally:
             self.remove_everything()
+
+    def as_born(self) -> Self:
+        """Converged, with its first settings: what a module before has changed is undone by an `up`."""
+        if self.settings != self._born:
+            self.configure(self._born)
+            self.make("up")
+        await_converged(self.contract())
+        return self
 
     def remove_everything(self) -> None:
         """Whatever a failed test left."""

@@ -143,8 +143,9 @@ def test_a_remote_engine_is_used_over_tls_and_only_with_a_certificate(
     own.write_certificates(tmp_path / "a-stranger's")
     shutil.copy(own.certificates / "ca.pem", tmp_path / "a-stranger's")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path / "a-stranger's"))
-    # The provider's own words; it does not say which part of the handshake failed.
-    assert "docker daemon" in stack.make("up", fails=True)
+    # The provider's own words, which depend on its build; not all say which part of the handshake failed.
+    refused = stack.make("up", fails=True)
+    assert "docker daemon" in refused or "bad certificate" in refused
     assert stack.ids() == {}
     monkeypatch.setenv("DOCKER_CERT_PATH", str(own.certificates))
     stack.make("up")

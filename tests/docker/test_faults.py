@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 
 import pytest
 from redis.exceptions import RedisError
@@ -13,29 +12,8 @@ from client.links import open_as
 from tests.deployment import await_that
 from tests.docker.stack import DockerStack
 from tests.engine.stack import await_converged, findings_of, master_of
-from tests.nodes import LOST_ELECTION_MS
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
-
-
-def test_a_paused_master_is_replaced_and_follows_when_it_goes_on(stack: DockerStack) -> None:
-    contract = stack.contract()
-    master = master_of(contract)
-    since = int(time.time())
-    with Ledger(contract, wait_replicas=1) as ledger:
-        ledger.wait_for_acks(200)
-        stack.container(master).pause()
-        try:
-            ledger.wait_for_acks(200)
-        finally:
-            stack.container(master).unpause()
-        ledger.wait_for_acks(200)
-    report, retries = ledger.verify(), stack.lost_elections(since)
-    print(f"docker pause of the master: {report}; elections without a winner: {retries}")
-    assert report.lost_confirmed == ()
-    assert report.longest_gap_ms < 6000 + retries * LOST_ELECTION_MS
-    await_converged(contract)
-    assert master_of(contract) != master
 
 
 @pytest.mark.parametrize("fence", ["1", "0"])

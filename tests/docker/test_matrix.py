@@ -1,4 +1,8 @@
-"""Each server with and without TLS: `make up` from nothing to a quorum, the smoke suite, a second `up`, and away."""
+"""Each server with and without TLS: `make up` from nothing to a quorum, the smoke suite, a second `up`, and away.
+
+In the gate the other modules stand on the other servers: test_stack.py on Redis, test_tls.py on Redis with TLS,
+test_resize.py and test_recreate.py on Valkey.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +27,11 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 @pytest.mark.parametrize(
     ("server", "image", "tls"),
     [
-        ("redis 7.0.15", images.redis_image, "false"),
-        ("redis 7.0.15", images.redis_image, "true"),
-        ("valkey 8.1.", images.valkey_image, "false"),
-        ("valkey 8.1.", images.valkey_image_with_tls, "true"),
+        pytest.param("redis 7.0.15", images.redis_image, "false", id="redis", marks=pytest.mark.nightly),
+        pytest.param("redis 7.0.15", images.redis_image, "true", id="redis-tls", marks=pytest.mark.nightly),
+        pytest.param("valkey 8.1.", images.valkey_image, "false", id="valkey", marks=pytest.mark.nightly),
+        pytest.param("valkey 8.1.", images.valkey_image_with_tls, "true", id="valkey-tls"),
     ],
-    ids=["redis", "redis-tls", "valkey", "valkey-tls"],
 )
 def test_from_nothing_to_a_quorum_and_through_the_smoke_suite(
     tmp_path: Path,

@@ -12,12 +12,12 @@ from tests.engine.stack import master_of
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 
-def test_a_stack_grows_and_shrinks_without_ghosts_even_when_the_master_goes(stack: DockerStack) -> None:
-    resize(stack, replicas=4, sentinels=5)
-    code, output = execute(stack.container("data-4"), "handover.sh", "to-this-node")
+def test_a_stack_grows_and_shrinks_without_ghosts_even_when_the_master_goes(valkey: DockerStack) -> None:
+    resize(valkey, replicas=4, sentinels=5)
+    code, output = execute(valkey.container("data-4"), "handover.sh", "to-this-node")
     assert code == 0, output
-    assert master_of(stack.contract()) == "data-4"
-    resize(stack, replicas=2, sentinels=3)
-    before = stack.ids()
-    assert set(stack.operations(stack.make("up"))) == {"unchanged"}
-    assert stack.ids() == before
+    assert master_of(valkey.contract()) == "data-4"
+    resize(valkey, replicas=2, sentinels=3)
+    before = valkey.ids()
+    assert set(valkey.operations(valkey.make("up"))) == {"unchanged"}
+    assert valkey.ids() == before

@@ -12,7 +12,7 @@ from tests.engine.certificates import let_certificates_age, nodes, served
 from tests.engine.stack import findings_of, master_of
 from tests.kubernetes.stack import KubernetesStack
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.nightly, pytest.mark.timeout(900)]
 
 
 def test_passwords_are_rotated_without_an_error_and_the_old_ones_end(stack: KubernetesStack) -> None:

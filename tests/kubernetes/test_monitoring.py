@@ -16,7 +16,7 @@ from tests.kubernetes.lab import kubectl, load_images
 from tests.kubernetes.stack import KubernetesStack
 from tests.waiting import await_that, never
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 GROUP = "monitoring.coreos.com"
 KINDS = {"ServiceMonitor": "servicemonitors", "PrometheusRule": "prometheusrules"}

@@ -9,7 +9,7 @@ from tests.engine.stack import master_of
 from tests.kubernetes.hosts import make_master
 from tests.kubernetes.stack import KubernetesStack
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.long, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 
 def test_a_stack_grows_and_shrinks_without_ghosts_even_when_the_master_goes(stack: KubernetesStack) -> None:

@@ -11,7 +11,6 @@ import pytest
 import redis
 
 from client.connect import connect
-from client.ledger import Ledger
 from client.links import open_as
 from infra.contract import Endpoint
 from tests.deployment import await_that
@@ -47,27 +46,11 @@ def test_nothing_that_a_node_reads_has_a_name(stack: KubernetesStack) -> None:
 
 def test_a_second_up_does_nothing_after_a_failover_too(stack: KubernetesStack) -> None:
     before = stack.uids()
-    for _ in range(2):
-        output = stack.make("up")
-        assert set(stack.operations(output)) == {"unchanged"}, output
-        stack.make("failover")
+    stack.make("failover")
+    output = stack.make("up")
+    assert set(stack.operations(output)) == {"unchanged"}, output
     stack.make("pulumi", "ARGS=refresh --preview-only --expect-no-changes --non-interactive")
     assert stack.uids() == before
-
-
-def test_deleting_the_masters_pod_hands_over_first(stack: KubernetesStack) -> None:
-    contract = stack.contract()
-    master = master_of(contract)
-    with Ledger(contract) as ledger:
-        ledger.wait_for_acks(200)
-        stack.kubectl("delete", "pod", master)
-        ledger.wait_for_acks(200)
-    report = ledger.verify()
-    ledger.cleanup()
-    print(f"delete pod {master}: {report}")
-    assert report.lost == ()
-    assert master_of(contract) != master
-    await_converged(contract)
 
 
 def test_a_setting_is_rolled_out_without_losing_a_write(stack: KubernetesStack) -> None:
@@ -93,14 +76,13 @@ def test_an_image_is_rolled_out_without_losing_a_write(stack: KubernetesStack, c
 def test_all_six_pods_deleted_at_once_give_the_same_data_and_one_master(stack: KubernetesStack) -> None:
     contract = stack.contract()
     names = [node.name for node in contract.nodes] + [f"sentinel-{index}" for index in range(len(contract.sentinels))]
-    for attempt in range(2):
-        await_that(lambda: connect(contract).set("survives", str(attempt)), 30, "a write")  # noqa: B023
-        started, before = time.monotonic(), stack.uids()
-        stack.kubectl("delete", "pod", *names, "--grace-period=0", "--force", "--wait=false")
-        await_that(lambda: _are_new(stack, names, before), 60, "six new pods")  # noqa: B023
-        await_that(lambda: _serves(stack, attempt), 120, "the data")  # noqa: B023
-        print(f"all six deleted: served again after {time.monotonic() - started:.1f} s")
-        await_converged(contract)
+    await_that(lambda: connect(contract).set("survives", "1"), 30, "a write")
+    started, before = time.monotonic(), stack.uids()
+    stack.kubectl("delete", "pod", *names, "--grace-period=0", "--force", "--wait=false")
+    await_that(lambda: _are_new(stack, names, before), 60, "six new pods")
+    await_that(lambda: _serves(stack, "1"), 120, "the data")
+    print(f"all six deleted: served again after {time.monotonic() - started:.1f} s")
+    await_converged(contract)
 
 
 def _are_new(stack: KubernetesStack, names: list[str], before: dict[str, str]) -> bool:
@@ -108,9 +90,9 @@ def _are_new(stack: KubernetesStack, names: list[str], before: dict[str, str]) -
     return all(name in now and now[name] != before[name] for name in names)
 
 
-def _serves(stack: KubernetesStack, value: int) -> bool:
+def _serves(stack: KubernetesStack, value: str) -> bool:
     with suppress(redis.RedisError, OSError):
-        return bool(connect(stack.contract()).get("survives") in (str(value), str(value).encode()))
+        return bool(connect(stack.contract()).get("survives") in (value, value.encode()))
     return False
 
 

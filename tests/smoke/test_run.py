@@ -25,6 +25,7 @@ def texts(outcome: Outcome) -> str:
     return "\n".join([outcome.output, *files])
 
 
+@pytest.mark.timed
 @pytest.mark.deployment
 def test_a_whole_run_passes_in_time_and_leaves_nothing_behind(deployment: Deployment, runner: Runner) -> None:
     keys_before = deployment.ask(deployment.master(), "DBSIZE")
