@@ -13,7 +13,7 @@ PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-nightly check bench rollout rehearsal share migrate faults lock bootstrap
+.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-nightly torture check bench rollout rehearsal share migrate faults lock bootstrap
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ test: bootstrap ## Run the tests of the gate, in lanes side by side; ARGS='tests
 
 test-nightly: bootstrap ## Run the tests that would make the gate too long: docs/testing.md lists them
 	@$(PY) -m tests.lanes --nightly
+
+torture: bootstrap ## Random outages of three deployments of processes, judged after each round: SEED=7 MINUTES=60
+	@$(PY) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 check: bootstrap ## Formatting, lint, types, shell scripts, and that pure modules are pure
 	@$(PY) -m ruff format --check --quiet .
