@@ -1,12 +1,13 @@
 """Declared = actual = agreed: compares the declared nodes, each node's own word and every Sentinel's view.
 
-`observe` asks everybody at once; `findings` is pure and says in words what does not fit. An empty answer is the only
-good one: an unreachable node, an orphan master or a ghost replica each is a finding.
+`observe` asks everybody at once, `observe_by` by whatever way there is to the nodes: the questions are the same.
+`findings` is pure and says in words what does not fit. An empty answer is the only good one: an unreachable node, an
+orphan master or a ghost replica each is a finding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,6 +20,20 @@ from client.links import open_as
 from infra.contract import Endpoint, NodeAddress, OperatorContract
 
 T = TypeVar("T")
+
+NODE_QUESTIONS = ("INFO replication",)
+SENTINEL_QUESTIONS = (
+    "SENTINEL GET-MASTER-ADDR-BY-NAME {}",
+    "SENTINEL MASTER {}",
+    "SENTINEL REPLICAS {}",
+    "SENTINEL SENTINELS {}",
+    "SENTINEL CKQUORUM {}",
+)
+Ask = Callable[[NodeAddress, Sequence[str]], Sequence[Any]]
+"""Puts questions to a node: a reply each, as redis-py gives it, INFO as text; a refusal is an exception among them.
+
+Raises RedisError or OSError when there is no answer.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,23 +86,38 @@ class Observation:
 
 def observe(contract: OperatorContract, *, timeout_s: float = 1.0) -> Observation:
     """Ask every declared node and Sentinel at once, as user `monitor`. Never raises for one that is down."""
-    sentinels = [NodeAddress(f"sentinel-{i}", endpoint) for i, endpoint in enumerate(contract.sentinels)]
 
-    def ask(question: Callable[[Any, NodeAddress], T], failed: Callable[..., T], address: NodeAddress) -> T:
+    def ask(address: NodeAddress, questions: Sequence[str]) -> list[Any]:
+        with closing(open_as(contract, "monitor", address.endpoint, timeout_s)) as link:
+            # INFO as the server sends it.
+            link.set_response_callback("INFO", lambda reply, **_: reply)
+            pipeline = link.pipeline(transaction=False)
+            for question in questions:
+                pipeline.execute_command(*question.split())  # type: ignore[no-untyped-call]
+            return pipeline.execute(raise_on_error=False)
+
+    return observe_by(contract, ask, at_once=len(contract.nodes) + len(contract.sentinels))
+
+
+def observe_by(contract: OperatorContract, ask: Ask, *, at_once: int = 1) -> Observation:
+    """The same by another way to the nodes than the network; as many of them `at_once`."""
+    sentinels = [NodeAddress(f"sentinel-{i}", endpoint) for i, endpoint in enumerate(contract.sentinels)]
+    name = contract.master_name
+
+    def view(address: NodeAddress, questions: Sequence[str], read: Callable[..., T], failed: Callable[..., T]) -> T:
         try:
-            with closing(open_as(contract, "monitor", address.endpoint, timeout_s)) as link:
-                return question(link, address)
+            return read(address, *ask(address, questions))
         except (RedisError, OSError) as error:
             return failed(name=address.name, endpoint=address.endpoint, error=describe(error))
 
-    def ask_node(address: NodeAddress) -> NodeView:
-        return ask(_node_view, NodeView, address)
+    def node(address: NodeAddress) -> NodeView:
+        return view(address, NODE_QUESTIONS, _node_view, NodeView)
 
-    def ask_sentinel(address: NodeAddress) -> SentinelView:
-        return ask(lambda link, at: _sentinel_view(link, at, contract.master_name), SentinelView, address)
+    def sentinel(address: NodeAddress) -> SentinelView:
+        return view(address, [each.format(name) for each in SENTINEL_QUESTIONS], _sentinel_view, SentinelView)
 
-    with ThreadPoolExecutor(max_workers=len(contract.nodes) + len(sentinels)) as pool:
-        nodes, views = pool.map(ask_node, contract.nodes), pool.map(ask_sentinel, sentinels)
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        nodes, views = pool.map(node, contract.nodes), pool.map(sentinel, sentinels)
         return Observation(tuple(nodes), tuple(views))
 
 
@@ -175,50 +205,59 @@ def _difference(what: str, actual: frozenset[Endpoint], declared: frozenset[Endp
         yield f"{what}: {endpoint} is not declared"
 
 
-def _node_view(link: Any, address: NodeAddress) -> NodeView:
-    info: Mapping[str, Any] = link.info("replication")
+def _node_view(address: NodeAddress, replication: Any) -> NodeView:
+    info = _info(replication)
     replica = info["role"] == "slave"
-    count = int(info["connected_slaves"])
-    attached = [info[f"slave{i}"] for i in range(count)]
+    attached = [
+        dict(pair.split("=", 1) for pair in info[f"slave{index}"].split(","))
+        for index in range(int(info["connected_slaves"]))
+    ]
     return NodeView(
         name=address.name,
         endpoint=address.endpoint,
         role=info["role"],
         replid=info["master_replid"],
         offset=int(info["slave_repl_offset"] if replica else info["master_repl_offset"]),
-        follows=Endpoint(str(info["master_host"]), int(info["master_port"])) if replica else None,
+        follows=Endpoint(info["master_host"], int(info["master_port"])) if replica else None,
         link_up=replica and info["master_link_status"] == "up" and not int(info["master_sync_in_progress"]),
-        attached=frozenset(
-            Endpoint(str(each["ip"]), int(each["port"])) for each in attached if each["state"] == "online"
-        ),
+        attached=frozenset(_endpoint(each) for each in attached if each["state"] == "online"),
     )
 
 
-def _sentinel_view(link: Any, address: NodeAddress, name: str) -> SentinelView:
-    master = _pairs(link.execute_command("SENTINEL", "MASTER", name))
-    replicas = [_pairs(each) for each in link.execute_command("SENTINEL", "REPLICAS", name)]
-    peers = [_pairs(each) for each in link.execute_command("SENTINEL", "SENTINELS", name)]
-    named = link.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
-    try:
-        ckquorum = str(link.execute_command("SENTINEL", "CKQUORUM", name))
-    except RedisError as error:
-        ckquorum = str(error)
+def _sentinel_view(
+    address: NodeAddress, named: Any, master: Any, replicas: Any, peers: Any, ckquorum: Any
+) -> SentinelView:
+    of_master, of_replicas = _pairs(master), [_pairs(each) for each in _answered(replicas)]
+    at = _answered(named)
     return SentinelView(
         name=address.name,
         endpoint=address.endpoint,
-        master=Endpoint(named[0], int(named[1])) if named else None,
-        flags=master["flags"],
-        quorum=int(master["quorum"]),
-        config_epoch=int(master["config-epoch"]),
-        replicas={_endpoint(each): each["flags"] for each in replicas},
-        promotable=sum(each["master-link-status"] == "ok" and each["slave-priority"] != "0" for each in replicas),
-        peers={_endpoint(each): each["flags"] for each in peers},
-        ckquorum=ckquorum,
+        master=Endpoint(at[0], int(at[1])) if at else None,
+        flags=of_master["flags"],
+        quorum=int(of_master["quorum"]),
+        config_epoch=int(of_master["config-epoch"]),
+        replicas={_endpoint(each): each["flags"] for each in of_replicas},
+        promotable=sum(each["master-link-status"] == "ok" and each["slave-priority"] != "0" for each in of_replicas),
+        peers={_endpoint(each): each["flags"] for each in map(_pairs, _answered(peers))},
+        ckquorum=str(ckquorum),
     )
 
 
+def _answered(reply: Any) -> Any:
+    """The reply; raises the one that is a refusal."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _info(reply: Any) -> dict[str, str]:
+    lines = str(_answered(reply)).splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
 def _pairs(reply: Any) -> dict[str, str]:
-    return dict(zip(map(str, reply[::2]), map(str, reply[1::2]), strict=True))
+    flat = _answered(reply)
+    return dict(zip(map(str, flat[::2]), map(str, flat[1::2]), strict=True))
 
 
 def _endpoint(fields: Mapping[str, str]) -> Endpoint:

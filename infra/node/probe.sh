@@ -1,9 +1,8 @@
 #!/bin/sh
-# Is this node well? probe.sh NODE_ENV live|alive|ready|agreed|settled|in_place
+# Is this node well? probe.sh NODE_ENV live|alive|ready|settled|in_place
 #   live   the server answers; loading a data set or syncing is life, and never a reason for a restart
 #   alive  live, or it reads its data set, or the node still waits for the decision with which it starts its server
 #   ready  a master that the Sentinels name, or a replica in sync; a Sentinel that sees a quorum
-#   agreed ready, and it knows all declared peers (one that is no longer declared goes after this was asked)
 #   in_place  ready, or it has no data and waits for its first decision: whoever deploys it goes on to the Sentinels
 #   settled  ready, or it never belonged to a deployment yet, and so has nobody to wait for
 set -eu
@@ -39,29 +38,6 @@ ready() {
         slave) [ "$(echo "$info" | info_field master_link_status)" = up ] ;;
         *) return 1 ;;
     esac
-}
-
-number_of() { # number_of FIELD <SENTINEL MASTER on one line
-    sed -n "s/.* $1 \([0-9]*\) .*/\1/p"
-}
-
-agreed() {
-    ready || return 1
-    if [ "$MODE" = standalone ]; then return; fi
-    # shellcheck disable=SC2086
-    replicas=$(($(set -- $DATA_NODES && echo $#) - 1))
-    if [ "$NODE_KIND" = sentinel ]; then
-        # shellcheck disable=SC2086
-        peers=$(($(set -- $SENTINELS && echo $#) - 1))
-        state=$(ask "$ME" SENTINEL MASTER "$MASTER_NAME" | paste -s -d ' ' -)
-        case " $state " in *" flags master "*) ;; *) return 1 ;; esac
-        [ "$(echo "$state" | number_of num-slaves)" -ge "$replicas" ] &&
-            [ "$(echo "$state" | number_of num-other-sentinels)" -ge "$peers" ]
-    elif [ "$(echo "$info" | info_field role)" = master ]; then
-        [ "$(echo "$info" | grep -c '^slave[0-9]*:.*state=online')" -ge "$replicas" ]
-    else
-        [ "$(echo "$info" | info_field master_host):$(echo "$info" | info_field master_port)" = "$(elected_master)" ]
-    fi
 }
 
 in_place() {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ from urllib3.exceptions import HTTPError
 REQUEST_S = 10
 NOT_FOUND = 404
 EXEC_S = 60
-READY_TIMEOUT_S = 180.0
 
 
 class ClusterError(Exception):
@@ -91,27 +89,3 @@ def execute(api: Any, namespace: str, pod: str, command: list[str], container: s
     output = running.read_all()
     running.close()
     return (255 if code is None else int(code)), output
-
-
-def await_success(api: Any, namespace: str, pod: str, command: list[str], timeout_s: float = READY_TIMEOUT_S) -> None:
-    """Run the command until it succeeds. Raises ClusterError after `timeout_s` with what was last seen."""
-    end = time.monotonic() + timeout_s
-    while True:
-        code, output = execute(api, namespace, pod, command)
-        if code == 0:
-            return
-        if time.monotonic() > end:
-            what = f"{namespace}/{pod}: `{' '.join(command)}` did not succeed within {timeout_s:.0f} s"
-            raise ClusterError(f"{what}; last: {code} {output.strip()}\n{log_tail(api, namespace, pod)}")
-        time.sleep(0.2)
-
-
-def log_tail(api: Any, namespace: str, pod: str, lines: int = 12) -> str:
-    """The last lines of a pod's log, with a heading."""
-    try:
-        text = client.CoreV1Api(api).read_namespaced_pod_log(
-            pod, namespace, container="server", tail_lines=lines, _request_timeout=REQUEST_S
-        )
-    except ApiException as error:
-        text = f"(no log: {error.reason})"
-    return f"--- the last lines of the log of {pod}:\n{text.rstrip()}"

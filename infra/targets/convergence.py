@@ -1,48 +1,102 @@
-"""The last step of an `up`: waits until what runs is what was declared."""
+"""The last step of an `up`: waits until what runs is what was declared, by the same cross-check on every target.
+
+A target says how its nodes are asked. Where the network does not lead to them from here (another engine's, a
+cluster's), each is asked inside itself, by infra/node/answers.sh.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from client.crosscheck import findings, observe
-from infra.contract import OperatorContract
+from redis.exceptions import ConnectionError as NoAnswer
+from redis.exceptions import ResponseError
+
+from client.crosscheck import Observation, findings, observe, observe_by
+from infra.contract import NodeAddress, OperatorContract
 
 TIMEOUT_S = 90.0
 # A look that comes in the middle of a failover waits for its end before it calls it a drift.
 LOOK_S = 5.0
 
+Run = Callable[[str, Sequence[str]], tuple[int, str]]
+"""Runs answers.sh with these arguments in the node of this name: its exit code and what it printed."""
 
-def converge(variables: Mapping[str, str], check_alive: Callable[[], None]) -> None:
+
+def asked_inside(contract: OperatorContract) -> dict[str, str]:
+    """The variables for nodes that are asked inside themselves: the same on every machine that runs `up`."""
+    return contract.model_copy(update={"tls": False, "tls_ca_file": None}).to_env()
+
+
+def converge(
+    variables: Mapping[str, str],
+    check_alive: Callable[[], object],
+    finish: Callable[[], None] = lambda: None,
+    run: Run | None = None,
+) -> None:
     """Wait until the cross-check finds nothing but nodes that are declared no longer: those are deleted after this.
 
     `variables`: an OperatorContract's.
 
-    `check_alive` raises when waiting has become pointless. Raises TimeoutError with the last findings after TIMEOUT_S.
-    After an error the resource is not recorded, so the next `up` looks again.
+    `check_alive` raises when waiting has become pointless. `finish` is what had to wait for the others; it touches
+    nodes, so they must agree again after it. Raises TimeoutError with the last findings after TIMEOUT_S. After an error
+    the resource is not recorded, so the next `up` looks again.
     """
     contract = OperatorContract.from_env(variables)
-    if found := _await_agreement(contract, TIMEOUT_S, check_alive, undeclared_too=True):
-        raise TimeoutError(f"not converged within {TIMEOUT_S:.0f} s:\n" + "\n".join(f"- {each}" for each in found))
+
+    def agree() -> None:
+        if found := _await_agreement(contract, TIMEOUT_S, check_alive, run, undeclared_too=True):
+            raise TimeoutError(f"not converged within {TIMEOUT_S:.0f} s:\n" + "\n".join(f"- {each}" for each in found))
+
+    agree()
+    finish()
+    agree()
 
 
-def is_converged(variables: Mapping[str, str]) -> bool:
+def is_converged(variables: Mapping[str, str], run: Run | None = None) -> bool:
     """Whether the cross-check finds nothing now, or at the end of the changes that are under way (LOOK_S at most)."""
     contract = OperatorContract.from_env(variables)
-    if any(node.error for node in observe(contract).everybody):
+    if any(node.error for node in _look(contract, run).everybody):
         return False
-    return not _await_agreement(contract, LOOK_S)
+    return not _await_agreement(contract, LOOK_S, run=run)
 
 
 def _await_agreement(
     contract: OperatorContract,
     timeout_s: float,
-    check_alive: Callable[[], None] = lambda: None,
+    check_alive: Callable[[], object] = lambda: None,
+    run: Run | None = None,
     *,
     undeclared_too: bool = False,
 ) -> tuple[str, ...]:
     end = time.monotonic() + timeout_s
-    while (found := findings(contract, observe(contract), undeclared_too=undeclared_too)) and time.monotonic() < end:
+    while (found := findings(contract, _look(contract, run), undeclared_too=undeclared_too)) and time.monotonic() < end:
         check_alive()
         time.sleep(0.1)
     return found
+
+
+def _look(contract: OperatorContract, run: Run | None) -> Observation:
+    return observe(contract) if run is None else observe_by(contract, _inside(run))
+
+
+def _inside(run: Run) -> Callable[[NodeAddress, Sequence[str]], list[Any]]:
+    def ask(address: NodeAddress, questions: Sequence[str]) -> list[Any]:
+        code, output = run(address.name, questions)
+        if code:
+            raise NoAnswer(output.strip() or f"answers.sh ended with {code}")
+        replies = output.replace("\r", "").split("\n.\n")[:-1]
+        if len(replies) != len(questions):
+            raise NoAnswer(f"{len(replies)} of {len(questions)} answers came")
+        return [_read(reply) for reply in replies]
+
+    return ask
+
+
+def _read(reply: str) -> Any:
+    if reply.startswith("error:"):
+        return ResponseError(reply.removeprefix("error:").strip('"'))
+    # INFO alone is not JSON.
+    return reply if reply.startswith("#") else json.loads(reply)

@@ -23,9 +23,10 @@ from infra.setting_rules import bytes_of
 from infra.settings import Settings
 from infra.targets import docker_firewall, nftables
 from infra.targets.base import Deployment, FixedAddresses, gateway_program, gateway_programs, node_scripts
+from infra.targets.convergence import asked_inside
 from infra.targets.docker_control import BIN, CONF, DATA, FILES, NODE_ENV, RUN, STOP_TIMEOUT_S, UID
 from infra.targets.docker_firewall import FirewallProvider
-from infra.targets.docker_provider import FilesProvider, GatewayFilesProvider, ReadyProvider
+from infra.targets.docker_provider import ConvergenceProvider, FilesProvider, GatewayFilesProvider, ReadyProvider
 from infra.tls import CA_FILE
 from infra.topology import Kind, Node, Topology
 
@@ -68,6 +69,11 @@ class _Ready(Resource, module="docker", name="Ready"):
         super().__init__(ReadyProvider(), name, props, opts)
 
 
+class _Convergence(Resource, module="docker", name="Convergence"):
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(ConvergenceProvider(), name, props, opts)
+
+
 class DockerTarget(FixedAddresses):
     """Runs the nodes on the engine at `dockerHost` (the environment's when that is empty)."""
 
@@ -102,7 +108,7 @@ class DockerTarget(FixedAddresses):
             container, ready = stack.node(node, network, previous)
             containers.append(container)
             previous = [ready]
-        converged = stack.agreed(containers, previous)
+        converged = stack.converged(containers, previous)
         if self._settings.gateway:
             # Last: it would not find a master that is about to move from a node that goes.
             stack.gateway_container(network, [converged])
@@ -268,17 +274,17 @@ class _Stack:
         }
         return _Ready(f"{name}-ready", props, _after(self.dynamic, [container]))
 
-    def agreed(self, containers: Sequence[docker.Container], previous: Sequence[pulumi.Resource]) -> _Ready:
+    def converged(self, containers: Sequence[docker.Container], previous: Sequence[pulumi.Resource]) -> _Convergence:
         """The last step of the nodes: every one of them sees what is declared."""
         nodes = self.deployment.topology.nodes
         declared = [self._files(node, "")["files"] for node in nodes]
         digest = _digest(declared)
-        return _Ready(
+        return _Convergence(
             "convergence",
             {
                 "host": self.settings.docker_host,
-                "containers": [f"{self.prefix}-{node.name}" for node in nodes],
-                "probe": "agreed",
+                "contract": pulumi.Output.secret(asked_inside(self.deployment.contract)),
+                "containers": {node.name: f"{self.prefix}-{node.name}" for node in nodes},
                 "trigger": pulumi.Output.all(
                     digest, *(container.id for container in containers), *self.deployment.tls_files.values()
                 ).apply(_digest),

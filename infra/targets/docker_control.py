@@ -10,7 +10,7 @@ import os
 import re
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -158,18 +158,30 @@ def await_probe(client: Any, name: str, probe: str, timeout_s: float = READY_TIM
 
     Raises NodeError after `timeout_s`, or when the container has ended ENDINGS times meanwhile.
     """
-    before = _restarts(_find(client, name))
+    look = watch_endings(client, [name])
 
     def succeeds() -> bool:
-        container = _find(client, name)
-        if container and _restarts(container) - before >= ENDINGS:
-            code = container.attrs["State"]["ExitCode"]
-            raise NodeError(f"{name}: ended {ENDINGS} times, the last with {code}\n{log_tail(client, name)}")
+        container = look()[name]
         runs = container is not None and container.status == "running"
         return runs and (probe == "runs" or execute(container, "probe.sh", probe)[0] == 0)
 
     if not _await(timeout_s, succeeds):
         raise NodeError(f"{name}: not {probe} within {timeout_s:.0f} s\n{log_tail(client, name)}")
+
+
+def watch_endings(client: Any, names: Iterable[str]) -> Callable[[], Mapping[str, Any | None]]:
+    """What finds the containers, and raises NodeError once one has ended ENDINGS times since now."""
+    before = {name: _restarts(_find(client, name)) for name in names}
+
+    def look() -> Mapping[str, Any | None]:
+        found = {name: _find(client, name) for name in before}
+        for name, container in found.items():
+            if container and _restarts(container) - before[name] >= ENDINGS:
+                code = container.attrs["State"]["ExitCode"]
+                raise NodeError(f"{name}: ended {ENDINGS} times, the last with {code}\n{log_tail(client, name)}")
+        return found
+
+    return look
 
 
 def log_tail(client: Any, name: str, lines: int = 12) -> str:

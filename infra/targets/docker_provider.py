@@ -6,11 +6,13 @@ user, and a change is applied to the running node; only what a server reads at i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from infra.gateway import SHARE_FILE
+from infra.targets import convergence
 from infra.targets import docker_control as control
 from infra.targets.changes import becomes_standalone, changed_keys, check_possible, needs_restart
 
@@ -107,17 +109,13 @@ def _without_share(props: dict[str, Any]) -> dict[str, Any]:
 
 
 class ReadyProvider(ResourceProvider):
-    """Waits for nodes. Inputs: host, containers, probe (of probe.sh), trigger (waits again when it changes).
-
-    With the probe `agreed`, containers are those of all nodes, the data nodes first.
-    """
+    """Waits for nodes. Inputs: host, containers, probe (of probe.sh), trigger (waits again when it changes)."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         with control.engine(props["host"]) as client:
             for name in props["containers"]:
                 control.start(client, name)
         self._wait(props)
-        self._finish(props)
         return CreateResult(id_=props["probe"], outs=props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -133,7 +131,6 @@ class ReadyProvider(ResourceProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         self._wait(news)
-        self._finish(news)
         return UpdateResult(outs=news)
 
     def _run(self, props: dict[str, Any]) -> bool:
@@ -145,17 +142,60 @@ class ReadyProvider(ResourceProvider):
             for name in props["containers"]:
                 control.await_probe(client, name, props["probe"], timeout_s)
 
-    def _finish(self, props: dict[str, Any]) -> None:
-        """What had to wait until all nodes were there. Those that are declared no longer are deleted after it."""
-        if props["probe"] != "agreed":
-            return
+
+class ConvergenceProvider(ResourceProvider):
+    """The last step of the nodes: waits until all of them agree on what is declared.
+
+    Inputs: host, contract (an OperatorContract's variables, secret), containers {node: container}, the data nodes
+    first, trigger (waits again when it changes).
+    """
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
         with control.engine(props["host"]) as client:
-            nodes = [client.containers.get(name) for name in props["containers"]]
+            for name in props["containers"].values():
+                control.start(client, name)
+        self._converge(props)
+        return CreateResult(id_="converged", outs=props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        # Not converged is a drift: the `up` that brings a dead node back then also waits until it is in sync.
+        with control.engine(props["host"]) as client:
+            agreed = convergence.is_converged(props["contract"], _answers(client, props))
+        return ReadResult(id_=id_ if agreed else "", outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=bool(changed_keys(olds, news)))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        self._converge(news)
+        return UpdateResult(outs=news)
+
+    def _converge(self, props: dict[str, Any]) -> None:
+        with control.engine(props["host"]) as client:
+            names = list(props["containers"].values())
+            nodes = [client.containers.get(name) for name in names]
+            # The engine deletes what is declared no longer after this: so the master must be one that stays.
             _execute(nodes[0], "handover.sh", "from-undeclared", why="could not take over from a master that goes")
-            for node in nodes:
-                _execute(node, "apply.sh", why="refuses its configuration")  # see there what it lets wait
-            for node in nodes:
-                _execute(node, "forget.sh", why="cannot forget the nodes that are gone")
+
+            def finish() -> None:
+                for node in nodes:
+                    _execute(node, "apply.sh", why="refuses its configuration")  # see there what it lets wait
+                for node in nodes:
+                    _execute(node, "forget.sh", why="cannot forget the nodes that are gone")
+
+            check_alive = control.watch_endings(client, names)
+            convergence.converge(props["contract"], check_alive, finish, _answers(client, props))
+
+
+def _answers(client: Any, props: dict[str, Any]) -> convergence.Run:
+    """How the nodes are asked: inside their containers, for the stack's network may be another machine's."""
+
+    def run(node: str, commands: Sequence[str]) -> tuple[int, str]:
+        name = props["containers"][node]
+        container = control.running(client, name)
+        return control.execute(container, "answers.sh", *commands) if container else (1, f"{name} does not run")
+
+    return run
 
 
 def _execute(container: Any, script: str, *arguments: str, why: str) -> None:

@@ -22,6 +22,7 @@ from infra.problems import ConfigurationError, Problem
 from infra.settings import Settings
 from infra.targets import cluster, monitors, pods
 from infra.targets.base import Deployment, gateway_program, gateway_programs, node_scripts
+from infra.targets.convergence import asked_inside
 from infra.targets.kubernetes_provider import ConvergenceProvider, ModeProvider, ShareProvider
 from infra.targets.network_policies import policies
 from infra.targets.pods import CONF, DATA, RUN, Files, Labels
@@ -119,7 +120,7 @@ class KubernetesTarget:
         previous: list[pulumi.Resource] = [data]
         if deployment.topology.sentinels:
             previous = [stack.nodes(Kind.SENTINEL, self._node_files(deployment, Kind.SENTINEL), after=previous)]
-        stack.converged([data, *previous])
+        stack.converged([data, *previous], self.resolve(asked_inside(deployment.contract)))
         if self._settings.gateway:
             stack.gateway(self._gateway_files(deployment), after=previous)
         stack.monitors(cluster.kinds(self._settings.kubeconfig, self._settings.kube_context, monitors.API))
@@ -384,14 +385,13 @@ class _Stack:
                     opts=self.inside,
                 )
 
-    def converged(self, after: Sequence[Any]) -> None:
+    def converged(self, after: Sequence[Any], contract: pulumi.Output[dict[str, str]]) -> None:
         """The last step: every node sees exactly what is declared."""
-        nodes = self.topology.nodes
         _Convergence(
             "convergence",
             self._way()
             | {
-                "pods": [node.name for node in nodes],
+                "contract": contract,
                 "sentinels": [node.name for node in self.topology.sentinels],
                 "trigger": pulumi.Output.all(
                     *(part for each in after for part in (each.id, each.spec.replicas, each.spec.template))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
-from infra.targets import cluster, gateway_share
+from infra.targets import cluster, convergence, gateway_share
 from infra.targets.changes import changed_keys
 from infra.targets.pods import BIN, NODE_ENV
 
-LOOK_S = 10.0
-
 
 class ConvergenceProvider(ResourceProvider):
-    """The last step of an `up`: waits until every node sees all that are declared, then lets them forget the rest.
+    """The last step of an `up`: waits until all nodes agree on what is declared, then lets them forget the rest.
 
-    Inputs: kubeconfig, context, namespace, pods, sentinels (names of pods), trigger (looks again when it changes).
+    Inputs: kubeconfig, context, namespace, contract (an OperatorContract's variables, secret), sentinels (names of
+    pods), trigger (looks again when it changes).
     """
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -25,11 +25,9 @@ class ConvergenceProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         # Not agreed is a drift, once a failover that may be under way is over.
-        try:
-            self._await(props, LOOK_S)
-        except cluster.ClusterError:
-            return ReadResult(id_="", outs=props)
-        return ReadResult(id_=id_, outs=props)
+        with _connected(props) as api:
+            agreed = convergence.is_converged(props["contract"], _answers(api, props))
+        return ReadResult(id_=id_ if agreed else "", outs=props)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=bool(changed_keys(olds, news, _WAY)))
@@ -39,15 +37,22 @@ class ConvergenceProvider(ResourceProvider):
         return UpdateResult(outs=news)
 
     def _converge(self, props: dict[str, Any]) -> None:
-        self._await(props, cluster.READY_TIMEOUT_S)
         with _connected(props) as api:
-            for pod in props["sentinels"]:
-                _run(api, props, pod, "forget.sh")
 
-    def _await(self, props: dict[str, Any], timeout_s: float) -> None:
-        with _connected(props) as api:
-            for pod in props["pods"]:
-                cluster.await_success(api, props["namespace"], pod, _script("probe.sh", "agreed"), timeout_s)
+            def forget() -> None:
+                for pod in props["sentinels"]:
+                    _run(api, props, pod, "forget.sh")
+
+            convergence.converge(props["contract"], lambda: None, forget, _answers(api, props))
+
+
+def _answers(api: Any, props: dict[str, Any]) -> convergence.Run:
+    """How the nodes are asked: inside their pods, for nobody here need be one of the stack's clients."""
+
+    def run(pod: str, commands: Sequence[str]) -> tuple[int, str]:
+        return cluster.execute(api, props["namespace"], pod, _script("answers.sh", *commands))
+
+    return run
 
 
 class ModeProvider(ResourceProvider):

@@ -81,8 +81,11 @@ class ConvergenceProvider(ResourceProvider):
         process_control.check_alive(folders)
         # The engine deletes what is declared no longer after this: so the master must be one that stays.
         process_control.execute(folders[0], "handover.sh", "from-undeclared")
-        convergence.converge(props["contract"], lambda: process_control.check_alive(folders))
-        for folder in folders:
-            process_control.execute(folder, "apply.sh")  # what had to wait for the others
-        for folder in folders:
-            process_control.execute(folder, "forget.sh")
+
+        def finish() -> None:
+            for folder in folders:
+                process_control.execute(folder, "apply.sh")  # what had to wait for the others
+            for folder in folders:
+                process_control.execute(folder, "forget.sh")
+
+        convergence.converge(props["contract"], lambda: process_control.check_alive(folders), finish)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from client.crosscheck import NodeView, Observation
+from client.crosscheck import NodeView, Observation, findings
 from infra.contract import OperatorContract
 from infra.targets import convergence
 from infra.targets.process_control import NodeError
-from tests.unit.test_contract import ENV
+from tests.unit.test_contract import CONTRACT, ENV
 
 ENDPOINT = OperatorContract.from_env(ENV).nodes[0].endpoint
 UP = Observation((NodeView("data-0", ENDPOINT, role="master"),), ())
@@ -93,3 +94,112 @@ def test_a_look_does_not_wait_for_a_dead_node(clock: Clock, monkeypatch: pytest.
     monkeypatch.setattr(convergence, "findings", agree_at(clock, 1))
     assert convergence.is_converged(ENV) is False
     assert clock.now == 0
+
+
+def said(*replies: str) -> str:
+    """What answers.sh prints for these replies."""
+    return "".join(f"{reply}\n.\n" for reply in replies)
+
+
+def flat(**fields: object) -> str:
+    return json.dumps([str(word) for name, value in fields.items() for word in (name.replace("_", "-"), value)])
+
+
+class Inside:
+    """Stands for nodes that are asked inside themselves, all of them well but for what a test changes."""
+
+    def __init__(self) -> None:
+        master, replica = CONTRACT.nodes
+        self.peer_flags = "sentinel"
+        """How sentinel-1 sees sentinel-0."""
+        self.silent = ""
+        """A node that gives no answer."""
+        self.refusal = ""
+        """What CKQUORUM says at sentinel-2 instead of OK."""
+        attached = f"slave0:ip={replica.endpoint.host},port={replica.endpoint.port},state=online,offset=9,lag=0"
+        common = "master_replid:aa\r\nmaster_repl_offset:9"
+        follows = f"master_host:{master.endpoint.host}\r\nmaster_port:{master.endpoint.port}\r\nmaster_link_status:up"
+        self._data = {
+            master.name: f"# Replication\r\nrole:master\r\nconnected_slaves:1\r\n{attached}\r\n{common}\r\n",
+            replica.name: f"# Replication\r\nrole:slave\r\nconnected_slaves:0\r\n{follows}\r\n"
+            f"master_sync_in_progress:0\r\nslave_repl_offset:9\r\n{common}\r\n",
+        }
+
+    def __call__(self, name: str, commands: Sequence[str]) -> tuple[int, str]:
+        if name == self.silent:
+            return 1, f"{commands[0]}: no answer within 1 s\n"
+        return 0, said(self._data[name]) if name in self._data else said(*self._sentinel(name))
+
+    def _sentinel(self, name: str) -> list[str]:
+        master, replica = (node.endpoint for node in CONTRACT.nodes)
+        peers = [
+            flat(ip=each.host, port=each.port, flags=self.peer_flags if (name, i) == ("sentinel-1", 0) else "sentinel")
+            for i, each in enumerate(CONTRACT.sentinels)
+            if name != f"sentinel-{i}"
+        ]
+        known = flat(ip=replica.host, port=replica.port, flags="slave", master_link_status="ok", slave_priority=100)
+        return [
+            json.dumps([master.host, str(master.port)]),
+            flat(flags="master", quorum=2, config_epoch=3),
+            f"[{known}]",
+            f"[{','.join(peers)}]",
+            f'error:"{self.refusal}"' if self.refusal and name == "sentinel-2" else '"OK 3 usable Sentinels."',
+        ]
+
+
+def test_nodes_that_are_asked_inside_agree_by_the_same_crosscheck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convergence, "observe", None)  # nobody is asked over the network
+    steps: list[str] = []
+    convergence.converge(ENV, all_alive, lambda: steps.append("finish"), Inside())
+    assert steps == ["finish"]
+    assert convergence.is_converged(ENV, Inside())
+
+
+def test_a_sentinel_that_has_lost_sight_of_a_peer_is_waited_for(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not, on Kubernetes: `up` ended while one Sentinel saw another as disconnected."""
+    inside = Inside()
+    inside.peer_flags = "sentinel,disconnected"
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now >= 2:
+            inside.peer_flags = "sentinel"
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    convergence.converge(ENV, all_alive, lambda: None, inside)
+    assert 2 <= clock.now < 2.2
+
+
+def test_what_the_last_steps_disturb_is_waited_for_too(clock: Clock) -> None:
+    inside = Inside()
+
+    def finish() -> None:
+        inside.peer_flags = "sentinel,disconnected"
+
+    with pytest.raises(TimeoutError, match=r"- sentinel-1 sees 127.0.0.1:27380 as sentinel,disconnected"):
+        convergence.converge(ENV, all_alive, finish, inside)
+    assert clock.now >= 90
+
+
+def test_a_node_that_gives_no_answer_inside_and_a_refusal_are_findings(clock: Clock) -> None:
+    inside = Inside()
+    inside.silent, inside.refusal = "data-1", "NOQUORUM 1 usable Sentinels."
+    said_ = "\n".join(findings(CONTRACT, convergence._look(CONTRACT, inside)))
+    assert "data-1 (127.0.0.1:7381) does not answer: ConnectionError: INFO replication: no answer within 1 s" in said_
+    assert "sentinel-2 fails CKQUORUM: NOQUORUM 1 usable Sentinels." in said_
+    assert convergence.is_converged(ENV, inside) is False
+    assert clock.now == 0, "a look does not wait for a dead node"
+
+
+def test_an_answer_that_breaks_off_is_none(clock: Clock) -> None:
+    def half(name: str, commands: Sequence[str]) -> tuple[int, str]:
+        code, output = Inside()(name, commands)
+        return code, output.rpartition(".\n")[0].rpartition(".\n")[0] if name == "sentinel-0" else output
+
+    assert convergence.is_converged(ENV, half) is False
+    assert clock.now == 0
+
+
+def test_the_variables_for_nodes_asked_inside_name_no_file_of_this_machine() -> None:
+    from_a_clone = CONTRACT.model_copy(update={"tls": True, "tls_ca_file": Path("/home/me/.state/ca.crt")})
+    assert convergence.asked_inside(from_a_clone) == convergence.asked_inside(CONTRACT) == ENV

@@ -30,6 +30,7 @@ FILES = "pulumi-python:dynamic/docker:Files"
 GATEWAY_FILES = "pulumi-python:dynamic/docker:GatewayFiles"
 FIREWALL = "pulumi-python:dynamic/docker:Firewall"
 READY = "pulumi-python:dynamic/docker:Ready"
+CONVERGENCE = "pulumi-python:dynamic/docker:Convergence"
 
 NODES = ["data-2", "data-1", "data-0", "sentinel-0", "sentinel-1", "sentinel-2"]
 ROLE = re.compile(r"\b(master|replica|slave|primary)\b", re.IGNORECASE)
@@ -195,14 +196,15 @@ def test_rules_come_before_nodes_each_node_before_the_next_and_the_gateway_last(
         assert f"{name}-files" in after[CONTAINER, name]
         assert name in after[READY, f"{name}-ready"]
         previous = {f"{name}-ready"}
-    assert "sentinel-2-ready" in after[READY, "convergence"]
+    assert "sentinel-2-ready" in after[CONVERGENCE, "convergence"]
     assert "convergence" in after[GATEWAY_FILES, "gateway-files"]
     assert "gateway-files" in after[CONTAINER, "gateway"]
 
 
 def test_agreement_is_awaited_of_all_nodes(engine: Engine) -> None:
-    (agreed,) = (each for each in engine.of_type(READY) if each.properties["probe"] == "agreed")
-    assert agreed.properties["containers"] == [f"redis-dev-{name}" for name in sorted(NODES)]
+    (agreed,) = engine.of_type(CONVERGENCE)
+    assert agreed.properties["containers"] == {name: f"redis-dev-{name}" for name in NODES}
+    assert is_secret(agreed.properties["contract"])
 
 
 @pytest.mark.parametrize("protect", ["true", "false"])

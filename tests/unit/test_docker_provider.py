@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +11,9 @@ import docker
 import pytest
 from pulumi.dynamic import ResourceProvider
 
-from infra.targets import docker_control, docker_provider
+from infra.targets import convergence, docker_control, docker_provider
 from infra.targets.docker_control import NodeError
-from infra.targets.docker_provider import FilesProvider, GatewayFilesProvider, ReadyProvider
+from infra.targets.docker_provider import ConvergenceProvider, FilesProvider, GatewayFilesProvider, ReadyProvider
 
 NAME = "redis-staging-data-0"
 PROPS: dict[str, Any] = {
@@ -26,8 +26,13 @@ PROPS: dict[str, Any] = {
     "scripts": {"start.sh": "#!/bin/sh\n"},
 }
 NODES = [NAME, "redis-staging-sentinel-0"]
-AGREED: dict[str, Any] = {"host": "", "containers": NODES, "probe": "agreed", "trigger": "0"}
-SETTLED: dict[str, Any] = AGREED | {"containers": [NAME], "probe": "settled"}
+SETTLED: dict[str, Any] = {"host": "", "containers": [NAME], "probe": "settled", "trigger": "0"}
+CONVERGED: dict[str, Any] = {
+    "host": "",
+    "contract": {"REDIS_HOST": "10.0.0.10"},
+    "containers": dict(zip(("data-0", "sentinel-0"), NODES, strict=True)),
+    "trigger": "0",
+}
 
 
 class Control:
@@ -65,6 +70,9 @@ class Control:
         self.done.append("write")
         self.written.append((image, volumes, files))
 
+    def watch_endings(self, _client: Control, names: list[str]) -> Callable[[], None]:
+        return lambda: self.done.append(f"alive: {' '.join(names)}")
+
     def execute(self, container: Any, script: str, *arguments: str) -> tuple[int, str]:
         self.done.append(" ".join((script, *arguments, "in", container.name)))
         return (1, f"{script} says no") if script == self.fails else (0, "")
@@ -85,7 +93,7 @@ class Control:
 @pytest.fixture
 def control(monkeypatch: pytest.MonkeyPatch) -> Control:
     made = Control()
-    for name in ("engine", "write_files", "execute", "start", "restart", "await_probe"):
+    for name in ("engine", "write_files", "execute", "start", "restart", "await_probe", "watch_endings"):
         monkeypatch.setattr(docker_control, name, getattr(made, name))
     monkeypatch.setattr(docker_control, "running", made.find_running)
     return made
@@ -234,25 +242,61 @@ def test_a_new_node_is_awaited(control: Control) -> None:
     assert control.done == [f"start {NAME}", f"{NAME} settled"]
 
 
-def test_when_all_agree_every_node_applies_what_had_to_wait_for_the_others(control: Control) -> None:
+def converge(
+    _contract: dict[str, str],
+    check_alive: Callable[[], None],
+    finish: Callable[[], None],
+    run: convergence.Run,
+) -> None:
+    """Stands for the wait: one look in the middle of which a node is asked."""
+    check_alive()
+    assert run("sentinel-0", ["PING"]) == (0, "")
+    finish()
+
+
+def test_when_all_agree_every_node_applies_what_had_to_wait_for_the_others(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convergence, "converge", converge)
     steps = [
-        *(f"{name} agreed" for name in NODES),
         f"handover.sh from-undeclared in {NAME}",
+        f"alive: {' '.join(NODES)}",
+        f"answers.sh PING in {NODES[1]}",
         *(f"apply.sh in {name}" for name in NODES),
         *(f"forget.sh in {name}" for name in NODES),
     ]
-    ReadyProvider().create(AGREED)
+    assert ConvergenceProvider().create(CONVERGED).id == "converged"
     assert control.done == [*(f"start {name}" for name in NODES), *steps]
     control.done.clear()
-    assert ReadyProvider().update("agreed", {}, AGREED).outs == AGREED
+    assert ConvergenceProvider().update("converged", {}, CONVERGED).outs == CONVERGED
     assert control.done == steps
 
 
-def test_without_agreement_nothing_is_recorded_and_nothing_applied(control: Control) -> None:
-    control.unready = NODES[1]
-    with pytest.raises(NodeError):
-        ReadyProvider().create(AGREED)
+def test_without_agreement_nothing_is_recorded_and_nothing_applied(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> None:
+        raise TimeoutError("not converged")
+
+    monkeypatch.setattr(convergence, "converge", never)
+    with pytest.raises(TimeoutError):
+        ConvergenceProvider().create(CONVERGED)
     assert not [step for step in control.done if step.startswith("apply.sh")]
+
+
+@pytest.mark.parametrize(("agreed", "id_"), [(True, "converged"), (False, "")])
+def test_read_takes_disagreement_for_gone(
+    agreed: bool, id_: str, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convergence, "is_converged", lambda _contract, _run: agreed)
+    seen = ConvergenceProvider().read("converged", CONVERGED)
+    assert (seen.id, seen.outs) == (id_, CONVERGED)
+    assert control.done == [], "a look starts nothing"
+
+
+def test_a_container_that_does_not_run_gives_no_answer(control: Control) -> None:
+    control.running = False
+    assert docker_provider._answers(control, CONVERGED)("data-0", ["PING"]) == (1, f"{NAME} does not run")
 
 
 @pytest.mark.parametrize("key", ["containers", "trigger", "host"])
@@ -261,13 +305,12 @@ def test_a_node_is_awaited_again_when_something_changed(key: str) -> None:
     assert ReadyProvider().diff("settled", SETTLED, SETTLED | {"__provider": "another"}).changes is False
 
 
-@pytest.mark.parametrize("props", [SETTLED, AGREED], ids=["settled", "agreed"])
 @pytest.mark.parametrize("unready", ["", NAME])
-def test_read_takes_a_node_out_of_its_place_for_gone(props: dict[str, Any], unready: str, control: Control) -> None:
+def test_read_takes_a_node_out_of_its_place_for_gone(unready: str, control: Control) -> None:
     """So that the next `up` waits for it again. A look starts nothing."""
     control.unready = unready
-    seen = ReadyProvider().read(props["probe"], props)
-    assert (seen.id, seen.outs) == ("" if unready else props["probe"], props)
+    seen = ReadyProvider().read("settled", SETTLED)
+    assert (seen.id, seen.outs) == ("" if unready else "settled", SETTLED)
     assert not [step for step in control.done if step.startswith("start")]
 
 

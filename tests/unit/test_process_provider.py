@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,12 @@ def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch
     folders = [FOLDER, "/nodes/dev/sentinel-0"]
     props = CONTRACT | {"folders": folders}
     monkeypatch.setattr(process_control, "check_alive", lambda _folders: None)
-    monkeypatch.setattr(convergence, "converge", lambda contract, _check_alive: calls.append(contract["REDIS_HOST"]))
+
+    def converge(contract: dict[str, str], _check_alive: Any, finish: Callable[[], None]) -> None:
+        calls.append(contract["REDIS_HOST"])
+        finish()
+
+    monkeypatch.setattr(convergence, "converge", converge)
     scripts = [f"{script} {folder}" for script in ("apply.sh", "forget.sh") for folder in folders]
     once = [f"handover.sh from-undeclared {FOLDER}", "127.0.0.1", *scripts]
     assert ConvergenceProvider().create(props).id == "converged"
@@ -158,7 +164,7 @@ def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch
     assert ConvergenceProvider().update("converged", {}, props).outs == props
     assert calls == once * 2
 
-    def never(_contract: Any, _check_alive: Any) -> None:
+    def never(*_: Any) -> None:
         raise TimeoutError("not converged")
 
     monkeypatch.setattr(convergence, "converge", never)
@@ -168,6 +174,6 @@ def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch
 
 
 def test_convergence_does_not_wait_for_a_node_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(convergence, "converge", lambda _contract, check_alive: check_alive())
+    monkeypatch.setattr(convergence, "converge", lambda _contract, check_alive, _finish: check_alive())
     with pytest.raises(process_control.NodeError, match="data-1: does not run"):
         ConvergenceProvider().create(CONTRACT | {"folders": [str(tmp_path / "data-1")]})
