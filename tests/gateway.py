@@ -16,6 +16,7 @@ import infra.gateway
 from client.links import open_as
 from infra.contract import Contract, Endpoint
 from infra.targets.base import SCRIPTS
+from infra.topology import Topology
 from tests.deployment import PASSWORDS, Deployment, free_ports
 from tests.nodes import Nodes
 from tests.waiting import await_that
@@ -84,8 +85,14 @@ class Gateway(GatewayAddress):
     """One HAProxy process in front of processes."""
 
     def __init__(
-        self, deployment: Deployment, folder: Path, ca_file: Path | None = None, **settings_of_gateway: object
+        self,
+        deployment: Deployment,
+        folder: Path,
+        ca_file: Path | None = None,
+        topology: Topology | None = None,
+        **settings_of_gateway: object,
     ) -> None:
+        """`topology`: what the gateway is told instead of the deployment's."""
         self._folder = folder
         first = free_ports(3)
         self.ports = {"gatewayPort": first, "gatewayReadPort": first + 1, "gatewayStatsPort": first + 2}
@@ -96,7 +103,7 @@ class Gateway(GatewayAddress):
         )
         trusted = str(ca_file or deployment.contract.tls_ca_file or "")
         place = infra.gateway.Place(LOOPBACK, str(SCRIPTS / "gateway.lua"), str(folder), str(folder), trusted)
-        files = infra.gateway.render(deployment.topology, settings, PASSWORDS["monitor"], place)
+        files = infra.gateway.render(topology or deployment.topology, settings, PASSWORDS["monitor"], place)
         for name, text in (files.plain | files.secret).items():
             (folder / name).write_text(text)
         self.configuration = folder / infra.gateway.CONFIGURATION

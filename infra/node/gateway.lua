@@ -9,7 +9,13 @@
 -- than to the wrong node.
 
 local POLL_MS = 50
-local ANSWER_TIMEOUT_S = 0.5
+local SILENCE_S = 0.5
+-- Bounds for one reply, far above what a server sends: a peer that goes beyond one has given no answer.
+local REPLY_MS = 1000
+local LONGEST_LINE, LONGEST_STRING, MOST_PARTS = 512, 512, 4000
+local PIECE = 64 -- read at once; the time is looked at in between
+-- How long one Sentinel and one node may hold the writes back against the others, and how often: see `hold_back`.
+local DOUBT_MS, REST = 3000, 20
 -- A task that asks a peer shows a sign of life more often, whatever the peer does: see `replace_if_stuck`.
 local STUCK_MS = 3000
 
@@ -49,20 +55,51 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- the protocol
 
--- Strings are read as lines: none that is asked for here contains a line break.
-local function read_reply(socket)
-    local line = assert(socket:receive("*l"))
+-- Nothing here waits for the end of what a peer sends: it may have none. Whatever is wrong with a reply is an error, and
+-- an error is no answer of this peer, which concerns nobody else.
+local function read_bytes(reply, count)
+    local pieces = {}
+    while count > 0 do
+        assert(now_ms() <= reply.until_ms, "the reply does not end in time")
+        local piece = math.min(count, PIECE)
+        table.insert(pieces, (assert(reply.socket:receive(piece))))
+        count = count - piece
+    end
+    return table.concat(pieces)
+end
+
+local function read_line(reply)
+    local line = read_bytes(reply, 4) -- none is shorter
+    while line:sub(-2) ~= "\r\n" do
+        assert(#line < LONGEST_LINE, "a line without an end")
+        line = line .. read_bytes(reply, 1)
+    end
+    return line:sub(1, -3)
+end
+
+local function length_in(text, most)
+    local length = text:match("^%d%d?%d?%d?%d?$")
+    assert(length and tonumber(length) <= most, "a length that no reply has")
+    return tonumber(length)
+end
+
+local function read_part(reply)
+    reply.parts = reply.parts + 1
+    assert(reply.parts <= MOST_PARTS, "a reply of too many parts")
+    local line = read_line(reply)
     local kind, rest = line:sub(1, 1), line:sub(2)
     if kind == "-" then
-        error("refused: " .. rest, 0)
+        error("refused: " .. (rest:match("^%u+") or "?"), 0) -- its first word: the rest is the peer's to choose
+    elseif rest == "-1" and (kind == "$" or kind == "*") then
+        return nil
     elseif kind == "$" then
-        return rest ~= "-1" and assert(socket:receive("*l")) or nil
+        return read_bytes(reply, length_in(rest, LONGEST_STRING) + 2):sub(1, -3)
     elseif kind == "*" then
-        local list = {}
-        for _ = 1, tonumber(rest) do
-            table.insert(list, read_reply(socket) or "")
+        local parts = {}
+        for _ = 1, length_in(rest, MOST_PARTS) do
+            table.insert(parts, read_part(reply) or "")
         end
-        return list
+        return parts
     elseif kind == "+" or kind == ":" then
         return rest
     end
@@ -77,13 +114,34 @@ local function ask(socket, ...)
         table.insert(request, word)
     end
     assert(socket:send(table.concat(request, "\r\n") .. "\r\n"))
-    return read_reply(socket)
+    return read_part({ socket = socket, until_ms = now_ms() + REPLY_MS, parts = 0 })
 end
 
-local function fields(list)
+local function text(value)
+    assert(type(value) == "string", "not the answer to this question")
+    return value
+end
+
+local function list(value)
+    assert(type(value) == "table", "not the answer to this question")
+    return value
+end
+
+local function address(host, port)
+    assert(text(port):match("^%d+$") and text(host) ~= "", "not an address")
+    return host .. ":" .. port
+end
+
+local function epoch(value)
+    local digits = text(value):match("^%d+$")
+    assert(digits and #digits <= 15, "not an epoch")
+    return tonumber(digits)
+end
+
+local function fields(pairs_in_a_row)
     local named = {}
-    for index = 1, #list, 2 do
-        named[list[index]] = list[index + 1]
+    for index = 1, #pairs_in_a_row, 2 do
+        named[pairs_in_a_row[index]] = pairs_in_a_row[index + 1]
     end
     return named
 end
@@ -97,24 +155,26 @@ end
 local ask_about = {}
 
 function ask_about.data(socket)
-    local reply = ask(socket, "ROLE")
-    if reply[1] == "slave" then
-        return { role = "slave", follows = reply[2] .. ":" .. reply[3], linked = reply[4] == "connected" }
+    local role = list(ask(socket, "ROLE"))
+    if role[1] == "slave" then
+        return { role = "slave", follows = address(role[2], role[3]), linked = role[4] == "connected" }
     end
-    return { role = reply[1] }
+    assert(role[1] == "master", "no role of a data node")
+    return { role = "master" }
 end
 
--- `names` is what clients are told. `promotes` is the replica that this Sentinel, as the leader of a failover, has
--- chosen: known at once, while `names` follows up to a second later.
+-- `names` is what clients are told. `chose` is the same, or the replica that this Sentinel, as the leader of a failover,
+-- promotes (`promotes`): known at once, while `names` follows up to a second later.
 function ask_about.sentinel(socket)
-    local address = ask(socket, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
-    local master = fields(ask(socket, "SENTINEL", "MASTER", MASTER_NAME))
-    local answer = { names = table.concat(address, ":"), epoch = tonumber(master["config-epoch"]) }
-    if has_flag(master.flags, "failover_in_progress") then
-        for _, list in ipairs(ask(socket, "SENTINEL", "REPLICAS", MASTER_NAME)) do
-            local replica = fields(list)
-            if has_flag(replica.flags, "promoted") then
-                answer.promotes = replica.ip .. ":" .. replica.port
+    local named = list(ask(socket, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME))
+    local master = fields(list(ask(socket, "SENTINEL", "MASTER", MASTER_NAME)))
+    local names = address(named[1], named[2])
+    local answer = { names = names, chose = names, epoch = epoch(master["config-epoch"]) }
+    if has_flag(text(master.flags), "failover_in_progress") then
+        for _, each in ipairs(list(ask(socket, "SENTINEL", "REPLICAS", MASTER_NAME))) do
+            local replica = fields(list(each))
+            if has_flag(text(replica.flags), "promoted") then
+                answer.chose, answer.promotes = address(replica.ip, replica.port), true
             end
         end
     end
@@ -159,29 +219,49 @@ local function named_by_majority(votes)
     end
 end
 
--- What the Sentinel that is ahead of the others says: it leads a failover, or knows a later configuration epoch.
--- Nothing when two are ahead and disagree.
-local function newest(votes)
-    local best, epoch
+-- Another node that says master, chosen by a Sentinel that is ahead of the majority: it leads a failover, or knows a later
+-- configuration epoch.
+local function contradicts(votes, elected)
+    local latest = 0
     for _, vote in ipairs(votes) do
-        local address = vote.promotes or vote.names
-        local rank = vote.promotes and math.huge or vote.epoch
-        if not epoch or rank > epoch then
-            best, epoch = address, rank
-        elseif rank == epoch and address ~= best then
-            best = nil
+        if vote.names == elected then
+            latest = math.max(latest, vote.epoch)
         end
     end
-    return best
+    for _, vote in ipairs(votes) do
+        if vote.chose ~= elected and (vote.promotes or vote.epoch > latest) and says_master(vote.chose) then
+            return vote.chose
+        end
+    end
 end
 
-local function another_says_master(votes, address)
+-- Whom the majority's master says that it follows, if that node says master and a Sentinel has chosen it: a handover.
+-- The master's own word is what no Sentinel and no other node can give in its place.
+local function handed_over_to(votes, elected)
+    local node = node_at(elected)
+    local heir = node and answer_of(node) and answer_of(node).follows
     for _, vote in ipairs(votes) do
-        if vote.names ~= address and says_master(vote.names) then
-            return true
+        if heir and vote.chose == heir and says_master(heir) then
+            return heir
         end
     end
-    return false
+end
+
+-- A failover under way is over within two seconds. So one Sentinel and one node that go on contradicting the others, in
+-- error or in malice, cost DOUBT_MS, and again only after REST times as long.
+local doubted_ms, weighed_ms, believed = 0, now_ms(), true
+
+local function hold_back(contradicted)
+    local passed = now_ms() - weighed_ms
+    weighed_ms = weighed_ms + passed
+    if contradicted and believed then
+        doubted_ms = doubted_ms + math.min(passed, 2 * POLL_MS) -- from now on, not since the last question
+        believed = doubted_ms <= DOUBT_MS
+    else
+        doubted_ms = math.max(0, doubted_ms - passed / REST)
+        believed = believed or doubted_ms == 0
+    end
+    return contradicted and believed
 end
 
 -- The proven master's address, or nothing, and why. docs/gateway.md has this as a table.
@@ -193,17 +273,22 @@ local function proven_master()
     if #votes < MAJORITY then
         return nil, ("only %d of %d Sentinels answer"):format(#votes, #sentinels)
     end
-    local elected, successor = named_by_majority(votes), newest(votes)
-    if elected and says_master(elected) then
-        if successor and successor ~= elected and says_master(successor) then
-            return nil, ("the Sentinels are moving from %s to %s and both say master"):format(elected, successor)
-        end
+    local elected = named_by_majority(votes)
+    if not elected then
+        return nil, "the Sentinels name no one by majority"
+    end
+    local other = says_master(elected) and contradicts(votes, elected)
+    if hold_back(other) then
+        return nil, ("the Sentinels are moving from %s to %s and both say master"):format(elected, other)
+    end
+    if says_master(elected) then
         return elected, "named by a majority of the Sentinels"
     end
-    if successor and says_master(successor) and not another_says_master(votes, successor) then
-        return successor, "being promoted by the Sentinels, and the old master is none any more"
+    local heir = handed_over_to(votes, elected)
+    if heir then
+        return heir, "chosen by a Sentinel, and the master that the majority names follows it"
     end
-    return nil, ("the Sentinels name %s, which does not say master"):format(elected or "no one by majority")
+    return nil, ("the Sentinels name %s, which does not say master"):format(elected)
 end
 
 -- Replicas that follow the proven master and were linked to it within LAG_MS; without any, the master itself, which is
@@ -277,7 +362,7 @@ end
 
 local function talk_to(peer, watch)
     local socket = core.tcp()
-    socket:settimeout(ANSWER_TIMEOUT_S)
+    socket:settimeout(SILENCE_S)
     local _, problem = pcall(function()
         assert(socket:connect(peer.link))
         ask(socket, "AUTH", "monitor", PASSWORD)
