@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import SecretStr
+
 from infra.problems import Problem
 from infra.setting_checks import CHECKS, Conflict
-from infra.setting_rules import Password, Pem, PrivateKey, Refused, Rule
+from infra.setting_rules import Guessable, Password, Pem, PrivateKey, Refused, Rule
 
 PROJECT = "redis-sentinel"
 # The stack whose passphrase and secrets `make` owns; its plain settings are edited in its committed file.
@@ -48,17 +50,32 @@ class Option:
         return isinstance(self.rule, Pem | PrivateKey)
 
 
+@dataclass(frozen=True)
+class DevFiles:
+    """Where the dev stack's settings are: a file that its user edits, with these keys, and make's own copy of it, which
+    has the secrets besides."""
+
+    edited: str = f"Pulumi.{DEV_STACK}.yaml"
+    copy: str = f".state/{DEV_STACK}/Pulumi.{DEV_STACK}.yaml"
+    edited_keys: frozenset[str] = frozenset()
+
+
 class Reader:
     """`values` (by field) and `problems` of one stack after `read_all`."""
 
     def __init__(
-        self, stack: str, raw: Mapping[str, str], secret_keys: Collection[str] | None, options: Sequence[Option]
+        self,
+        stack: str,
+        raw: Mapping[str, str],
+        secret_keys: Collection[str] | None,
+        options: Sequence[Option],
+        dev_files: DevFiles,
     ) -> None:
         self._stack = stack
         self._raw = raw
         self._secret_keys = secret_keys
         self._options = options
-        self._remedy = _Remedy(stack)
+        self._remedy = _Remedy(stack, dev_files)
         self.values: dict[str, Any] = {}
         self.problems: list[Problem] = []
 
@@ -80,6 +97,11 @@ class Reader:
             self._problem(option.key, found, "an encrypted value", self._remedy.encrypt(option.key))
         try:
             self.values[option.field] = option.rule.read(text)
+        except Guessable as guessable:
+            if self._raw.get(f"{option.key}Next"):
+                self.values[option.field] = SecretStr(text)  # a rotation is what replaces it
+            else:
+                self._refused(option, text, guessable)
         except Refused as refused:
             self._refused(option, text, refused)
 
@@ -137,6 +159,8 @@ class Reader:
             found, remedy = _size(text), self._remedy.from_file(option)
         elif option.secret:
             found, remedy = f"a secret of {len(text)} characters", self._remedy.secret(option.key)
+            if isinstance(refused, Guessable):
+                remedy += f"; of a deployment that is up: {self._remedy.rotate()}"
         else:
             found, remedy = self._found(option.key, text), self._remedy.set(option.key, self._suggest(option, refused))
         surrounded = text != text.strip() and not option.secret and "white space" not in refused.expected
@@ -186,9 +210,10 @@ def _printable(key: str) -> str:
 class _Remedy:
     """The command or edit that fixes a setting of one stack."""
 
-    def __init__(self, stack: str) -> None:
+    def __init__(self, stack: str, dev_files: DevFiles) -> None:
         self._stack = shlex.quote(stack)
-        self._file = f"Pulumi.{stack}.yaml" if stack == DEV_STACK else None
+        self._dev = dev_files
+        self._file = dev_files.edited if stack == DEV_STACK else None
 
     def set(self, key: str, value: str | None) -> str:
         if self._file:
@@ -200,9 +225,15 @@ class _Remedy:
 
     def secret(self, key: str) -> str:
         """Another password for a key that has one. Pulumi asks for it: a password never goes on a command line."""
-        if self._file:
+        if self._file and key in self._dev.edited_keys:
             return f"{self.remove(key)}, then {self.missing_secret()}"
+        if self._file:
+            return f"`make pulumi ARGS='config rm {key}'` (it is in {self._dev.copy}), then {self.missing_secret()}"
         return f"`pulumi config set --secret {key} --stack {self._stack}`"
+
+    def rotate(self) -> str:
+        """The way to other passwords of a deployment that runs."""
+        return f"`make rotate STACK={self._stack}`"
 
     def from_file(self, option: Option) -> str:
         secret = "--secret " if option.secret else ""

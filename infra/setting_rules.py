@@ -15,6 +15,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from infra.contract import HOST, SAFE_MASTER_NAME, Endpoint
+from infra.password_strength import ENOUGH_BITS, guessing_bits
 
 # Longer runs of digits are out of every range; int() itself refuses a text of thousands of digits.
 WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -29,6 +30,10 @@ class Refused(Exception):
         super().__init__(expected)
         self.expected = expected
         self.suggestion = suggestion
+
+
+class Guessable(Refused):
+    """A password that may have been good enough once: it may stay until the one that replaces it is in use."""
 
 
 class Rule(Protocol):
@@ -453,6 +458,9 @@ class PrivateKey:
 class Password:
     """A password that passes unchanged through shells and configuration files, and that is not a known default."""
 
+    strong: bool = True
+    """Whether it has to be hard to guess; not the one that is on its way out."""
+
     kind = "secret"
     shortest = 16
     longest = 128
@@ -471,17 +479,20 @@ class Password:
             raise Refused(f"{self.shortest} to {self.longest} characters")
         if not self.allowed.fullmatch(text):
             raise Refused(self.spelling)
-        if self._guessable(text):
-            raise Refused("a password that nobody guesses: no known default, no word or pattern repeated")
+        hard = "a password that nobody guesses: no known default, no word or pattern repeated"
+        if self._known_or_repeated(text):
+            raise Refused(hard)
+        if self.strong and guessing_bits(text) < ENOUGH_BITS:
+            raise Guessable(f"{hard}, no words, names and dates alone; best a generated one")
         return SecretStr(text)
 
     def describe(self) -> str:
         return (
             f"{self.shortest} to {self.longest} characters of {self.spelling}; no known default, no word or pattern "
-            "repeated; different from the others"
+            "repeated, no words, names and dates alone; different from the others"
         )
 
-    def _guessable(self, text: str) -> bool:
+    def _known_or_repeated(self, text: str) -> bool:
         repeated = any(text == (text[:n] * len(text))[: len(text)] for n in range(1, self.longest_pattern + 1))
         letters = re.sub("[^a-z]", "", text.lower())
         return repeated or text.lower() in "0123456789abcdef" * 2 or bool(self.known.fullmatch(letters))

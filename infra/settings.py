@@ -7,9 +7,11 @@ when called, so that everything downstream of the settings can be tested without
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args
 from zlib import crc32
 
@@ -18,7 +20,7 @@ from pydantic.alias_generators import to_camel
 
 from infra.problems import ConfigurationError
 from infra.setting_checks import majority
-from infra.setting_reader import Derived, Option, Reader
+from infra.setting_reader import Derived, DevFiles, Option, Reader
 from infra.setting_rules import (
     EngineAddress,
     FilePath,
@@ -302,18 +304,18 @@ class Settings(BaseModel):
     )
 
     app_password_next: Annotated[SecretStr, SecondPassword()] = _next("app")
-    app_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("app")
-    app_password_shared: Annotated[SecretStr, SecondPassword()] = Field(
+    app_password_previous: Annotated[SecretStr, SecondPassword(strong=False)] = _previous("app")
+    app_password_shared: Annotated[SecretStr, SecondPassword(strong=False)] = Field(
         default=SecretStr(""), description="On a canary: production's `app` password, accepted too; see gateway.md."
     )
     replica_password_next: Annotated[SecretStr, SecondPassword()] = _next("replica")
-    replica_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("replica")
+    replica_password_previous: Annotated[SecretStr, SecondPassword(strong=False)] = _previous("replica")
     sentinel_password_next: Annotated[SecretStr, SecondPassword()] = _next("sentinel")
-    sentinel_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("sentinel")
+    sentinel_password_previous: Annotated[SecretStr, SecondPassword(strong=False)] = _previous("sentinel")
     monitor_password_next: Annotated[SecretStr, SecondPassword()] = _next("monitor")
-    monitor_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("monitor")
+    monitor_password_previous: Annotated[SecretStr, SecondPassword(strong=False)] = _previous("monitor")
     operator_password_next: Annotated[SecretStr, SecondPassword()] = _next("operator")
-    operator_password_previous: Annotated[SecretStr, SecondPassword()] = _previous("operator")
+    operator_password_previous: Annotated[SecretStr, SecondPassword(strong=False)] = _previous("operator")
 
     @property
     def accepted(self) -> dict[str, tuple[SecretStr, ...]]:
@@ -358,13 +360,19 @@ OPTIONS = tuple(_option(field, info) for field, info in Settings.model_fields.it
 """Every setting, in the order of the model and of the documentation."""
 
 
-def parse(stack: str, raw: Mapping[str, str], *, secret_keys: Collection[str] | None = None) -> Settings:
+def parse(
+    stack: str,
+    raw: Mapping[str, str],
+    *,
+    secret_keys: Collection[str] | None = None,
+    dev_files: DevFiles | None = None,
+) -> Settings:
     """The settings that `raw` spells: texts by camelCase key, without the project's prefix.
 
-    `secret_keys` are the keys that the stack stores encrypted; None when the caller cannot know. Raises
-    ConfigurationError with every problem found.
+    `secret_keys` are the keys that the stack stores encrypted; None when the caller cannot know. `dev_files`: where the
+    dev stack has what. Raises ConfigurationError with every problem found.
     """
-    reader = Reader(stack, raw, secret_keys, OPTIONS)
+    reader = Reader(stack, raw, secret_keys, OPTIONS, dev_files or DevFiles())
     reader.read_all()
     if reader.problems:
         raise ConfigurationError(stack, reader.problems)
@@ -383,7 +391,21 @@ def load() -> Settings:
         pulumi.get_stack(),
         {key.removeprefix(prefix): value for key, value in ours.items()},
         secret_keys={key.removeprefix(prefix) for key in ours if config.is_config_secret(key)},
+        dev_files=_dev_files(prefix),
     )
+
+
+def _dev_files(prefix: str) -> DevFiles:
+    """As tools/stacks.py has them; the engine is told of the copy."""
+    project = Path(__file__).resolve().parents[1]
+    edited = Path(os.environ.get("STACK_CONFIG_FILE") or project / "Pulumi.dev.yaml")
+    copy = Path(os.environ.get("PULUMI_OPTION_CONFIG_FILE") or project / ".state/dev/Pulumi.dev.yaml")
+    text = edited.read_text() if edited.is_file() else ""
+    keys = frozenset(re.findall(rf"^\s*['\"]?{re.escape(prefix)}(\w+)['\"]?\s*:", text, re.M))
+    edited_name, copy_name = (
+        str(path.relative_to(project) if path.is_relative_to(project) else path) for path in (edited, copy)
+    )
+    return DevFiles(edited_name, copy_name, keys)
 
 
 def stop(error: Exception) -> NoReturn:

@@ -33,3 +33,12 @@ def test_every_problem_is_reported_at_once(new_stack: Stack) -> None:
     output = new_stack.make("up", fails=True)
     assert "3 problems" in output
     assert "Traceback" not in output
+
+
+def test_a_bad_password_is_refused_with_the_file_that_has_it(new_stack: Stack) -> None:
+    new_stack.make("secrets")
+    copy = new_stack.state / "dev" / "Pulumi.dev.yaml"
+    new_stack.make("pulumi", "ARGS=config set --secret appPassword Summer2026!Autumn")
+    output = new_stack.make("preview", fails=True)
+    assert "1 problem" in output and "Summer2026" not in output
+    assert f"`make pulumi ARGS='config rm appPassword'` (it is in {copy})" in " ".join(output.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import SecretStr, ValidationError
 
 import infra.settings
 from infra.problems import ConfigurationError, Problem
+from infra.setting_reader import DevFiles
 from infra.settings import OPTIONS, USERS, Settings, load, parse, stop
 
 MARKER = "MaRkEr-5f0c2"
@@ -37,12 +39,15 @@ def on_docker(changes: dict[str, str | None]) -> dict[str, str | None]:
 
 
 def problems_of(
-    changes: Mapping[str, str | None], stack: str = "staging", secret_keys: frozenset[str] | None = None
+    changes: Mapping[str, str | None],
+    stack: str = "staging",
+    secret_keys: frozenset[str] | None = None,
+    dev_files: DevFiles | None = None,
 ) -> tuple[Problem, ...]:
     """The problems of the good configuration with `changes` made to it; None removes a key."""
     raw = {key: value for key, value in (GOOD | dict(changes)).items() if value is not None}
     with pytest.raises(ConfigurationError) as caught:
-        parse(stack, raw, secret_keys=secret_keys)
+        parse(stack, raw, secret_keys=secret_keys, dev_files=dev_files)
     assert caught.value.stack == stack
     assert f"stack '{stack}'" in str(caught.value)
     return caught.value.problems
@@ -416,9 +421,30 @@ def test_on_the_dev_stack_settings_are_fixed_in_its_file() -> None:
         "then set `redis-sentinel:quorum: ...` in Pulumi.dev.yaml",
         "zz": "remove `redis-sentinel:zz` from Pulumi.dev.yaml",
         "appPassword": "`make secrets STACK=dev`",
-        "replicaPassword": "remove `redis-sentinel:replicaPassword` from Pulumi.dev.yaml, "
+        "replicaPassword": "`make pulumi ARGS='config rm replicaPassword'` (it is in .state/dev/Pulumi.dev.yaml), "
         "then `make secrets STACK=dev`",
     }
+
+
+def test_a_bad_password_of_the_dev_stack_is_fixed_in_the_file_that_has_it() -> None:
+    bad = {"appPassword": "short"}
+    edited = DevFiles("my.yaml", "/elsewhere/copy.yaml", frozenset({"appPassword"}))
+    (problem,) = problems_of(bad, "dev", dev_files=edited)
+    assert problem.remedy == "remove `redis-sentinel:appPassword` from my.yaml, then `make secrets STACK=dev`"
+    (problem,) = problems_of(bad, "dev", dev_files=dataclasses.replace(edited, edited_keys=frozenset({"tls"})))
+    assert problem.remedy.startswith("`make pulumi ARGS='config rm appPassword'` (it is in /elsewhere/copy.yaml)")
+
+
+def test_a_guessable_password_in_use_is_replaced_by_a_rotation_which_is_not_refused_for_it() -> None:
+    weak, strong = {"appPassword": "Summer2026!Autumn"}, {"appPasswordNext": "TWa22bwwBpBx_vh9XsUGWozVnIg_hJ-3"}
+    (problem,) = problems_of(weak)
+    assert "make rotate STACK=staging" in problem.remedy
+    assert parse("staging", GOOD | weak | strong)
+    assert parse(
+        "staging", GOOD | {"appPassword": strong["appPasswordNext"], "appPasswordPrevious": weak["appPassword"]}
+    )
+    (problem,) = problems_of({"appPasswordNext": weak["appPassword"]})
+    assert problem.key == "appPasswordNext"
 
 
 def test_a_password_stored_in_the_clear_is_refused() -> None:
