@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping
 
 import pulumi
+from pulumi.dynamic import Resource
 from pydantic import SecretStr
 
 from infra import credentials
@@ -15,6 +16,7 @@ from infra.node_config import render
 from infra.problems import ConfigurationError
 from infra.settings import TOLD, Settings, load, stop
 from infra.targets.base import Deployment, Target, stack_folder
+from infra.targets.identity_provider import IdentityProvider
 from infra.targets.servers import NoServerFound
 from infra.tls import CA_FILE, tls_files
 from infra.topology import Topology, plan
@@ -46,13 +48,36 @@ TARGETS: Mapping[str, Callable[[Settings], Target]] = {
 }
 
 
+class Identity(Resource, module="stack", name="Identity"):
+    """What a running stack keeps: refuses what nobody could take over, before anything is touched."""
+
+    def __init__(self, topology: Topology, settings: Settings, opts: pulumi.ResourceOptions) -> None:
+        accepted = {user: [each.get_secret_value() for each in secrets] for user, secrets in settings.accepted.items()}
+        props = {
+            "stack": topology.stack,
+            "mode": topology.mode,
+            "master_name": topology.master_name,
+            "passwords": credentials.sealed(dict(credentials.passwords(settings))),
+            "accepted": credentials.sealed(accepted),
+        }
+        super().__init__(IdentityProvider(), "identity", props, opts)
+
+    def allow(self, texts: pulumi.Output[dict[str, str]]) -> pulumi.Output[dict[str, str]]:
+        """The texts, once nothing was refused."""
+        return pulumi.Output.all(texts, self.urn).apply(lambda both: both[0])
+
+
 class RedisSentinel(pulumi.ComponentResource):
     """A highly available Redis: every node of one stack, on the target that the settings name."""
 
     def __init__(self, name: str, stack: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("redis-sentinel:index:RedisSentinel", name, None, opts)
         target = TARGETS[settings.target](settings)
+        target.check(stack)
+        self._identity: pulumi.Resource | None = None
+        after = pulumi.ResourceOptions(transformations=[self._after_identity])
+        super().__init__("redis-sentinel:index:RedisSentinel", name, None, pulumi.ResourceOptions.merge(after, opts))
         topology = plan(stack, settings, target.address)
+        identity = self._identity = Identity(topology, settings, pulumi.ResourceOptions(parent=self))
         target.prepare(topology, parent=self)
         passwords = credentials.passwords(settings)
         files = {node.name: render(node, topology, settings, passwords, target.listen(node)) for node in topology.nodes}
@@ -60,9 +85,18 @@ class RedisSentinel(pulumi.ComponentResource):
         contract = operator_contract(topology, settings, passwords, gateway)
         tls = tls_files(topology, settings, contract.tls_ca_file, target.aliases, parent=self, gateway=gateway)
         target.deploy(Deployment(topology, settings, files, contract, tls), parent=self)
-        self.contract = target.resolve(contract.application(standalone=settings.contract_mode == "standalone").to_env())
-        self.operator_contract = target.resolve(contract.to_env())
+        application = contract.application(standalone=settings.contract_mode == "standalone")
+        # What was refused is told to nobody.
+        self.contract = identity.allow(target.resolve(application.to_env()))
+        self.operator_contract = identity.allow(target.resolve(contract.to_env()))
         self.register_outputs({"contract": self.contract, "operatorContract": self.operator_contract})
+
+    def _after_identity(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        """Every resource of the component, whoever declares it, depends on the stack's identity."""
+        if self._identity is None:
+            return None
+        after = pulumi.ResourceOptions(depends_on=[self._identity])
+        return pulumi.ResourceTransformationResult(args.props, pulumi.ResourceOptions.merge(args.opts, after))
 
 
 def operator_contract(

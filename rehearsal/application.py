@@ -203,7 +203,7 @@ def restart(stack: str, port: int) -> None:
 
 def _stop(file: Path) -> None:
     """The very process that the file names, if it still runs."""
-    if file.exists():
+    with suppress(FileNotFoundError):
         processes.end([processes.Identity(**json.loads(file.read_text()))], STOP_S)
         file.unlink()
 

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from tools import checkpoint
 from tools.engine import find_engine
 from tools.errors import ToolError
 from tools.locks import clear_dead_locks
-from tools.passwords import NEXT_KEYS, PASSWORD_KEYS, PREVIOUS_KEYS, SHARED_KEY, generate, missing_passwords
+from tools.passwords import NEXT_KEYS, PASSWORD_KEYS, PREVIOUS_KEYS, SHARED_KEY, USERS, generate, missing_passwords
 from tools.paths import ROOT
 from tools.private_files import private_folder
 from tools.pulumi_cli import call
@@ -26,6 +27,7 @@ from tools.stacks import PROJECT, Stack
 
 # Plain lines without dots, no outputs (they are `make env`'s), and no look for plugins before the program names them.
 QUIET = ["--non-interactive", "--suppress-progress", "--skip-plugin-pre-install"]
+IDENTITY = "pulumi-python:dynamic/stack:Identity"
 APPLY = ["--yes", "--skip-preview", "--suppress-outputs", *QUIET]
 
 
@@ -71,16 +73,34 @@ class Deployment:
             return self._run("preview", ["preview", *QUIET])
 
     def down(self) -> int:
-        """Delete everything the stack made, then its state. Its configuration and passwords stay."""
-        if not self.exists:
-            print(f"stack '{self.stack.name}' is not up: nothing to do")
-            return 0
+        """Delete everything the stack made, then its state. Its configuration and passwords stay.
+
+        Raises ToolError when something of it is left.
+        """
+        name = self.stack.name
         with self._held("down"):
-            code = self._finish_killed_run() or self._run("down", ["destroy", *APPLY])
-            if code == 0:
-                call(["stack", "rm", "--yes", "--preserve-config"], self.environment)
-                print(f"stack '{self.stack.name}' is gone")
-        return code
+            if self.exists and (code := self._finish_killed_run() or self._run("down", ["destroy", *APPLY])):
+                return code
+            self._refuse_leftovers()
+            if not self.exists:
+                print(f"stack '{name}' is not up: nothing to do")
+                return 0
+            call(["stack", "rm", "--yes", "--preserve-config"], self.environment)
+            print(f"stack '{name}' is gone")
+        return 0
+
+    def _refuse_leftovers(self) -> None:
+        """Whatever became of the state: a stack that is gone serves nobody."""
+        from tools import leftovers  # it imports this module's users
+
+        if ended := leftovers.end_nodes(self.stack):
+            print(f"ended and deleted {', '.join(ended)}, of which the state knew nothing")
+        if left := leftovers.left_of(self.stack):
+            commands = " && ".join(left)
+            raise ToolError(
+                f"of stack '{self.stack.name}' something is left that its state does not know\n"
+                f"  fix: {commands}; then make down STACK={self.stack.name}"
+            )
 
     def set_secrets(self) -> None:
         """Generate the passwords that are missing, the stack first if it is."""
@@ -115,6 +135,7 @@ class Deployment:
         """
         with self._held("rotate"):
             self._prepare()
+            self._take_for_next()
             if self._configured(PREVIOUS_KEYS) and not self._configured(NEXT_KEYS):
                 raise ToolError(
                     f"the last rotation of stack '{self.stack.name}' still lets the previous passwords in; nothing was "
@@ -146,10 +167,44 @@ class Deployment:
             return self._apply()
 
     def _announce_next_passwords(self) -> int:
-        if self._configured(PREVIOUS_KEYS):
+        if not self._configured(PREVIOUS_KEYS):
+            generate([key for key in NEXT_KEYS if key not in self._configured(NEXT_KEYS)], self._store)
+        elif self._lets_next_in():
             return 0  # an interrupted rotation was past this
-        generate([key for key in NEXT_KEYS if key not in self._configured(NEXT_KEYS)], self._store)
         return self._apply()
+
+    def _take_for_next(self) -> None:
+        """A password that was changed in the configuration, unknown to the nodes, is the next one: let it in first."""
+        in_use = self._known_to_nodes("passwords")
+        if not in_use:
+            return
+        values = json.loads(call(["config", "--json", "--show-secrets"], self.environment))
+        for user, key, upcoming, previous in zip(USERS, PASSWORD_KEYS, NEXT_KEYS, PREVIOUS_KEYS, strict=True):
+            declared, used = values[key]["value"], in_use[user]
+            if declared != used and used != values.get(previous, {}).get("value"):
+                # In this order an interruption loses no password.
+                self._store(upcoming, declared)
+                self._store(key, used)
+
+    def _lets_next_in(self) -> bool:
+        """Whether every next password was let in by an `up` before."""
+        accepted = self._known_to_nodes("accepted")
+        values = json.loads(call(["config", "--json", "--show-secrets"], self.environment))
+        waiting = ((user, values[key]["value"]) for user, key in zip(USERS, NEXT_KEYS, strict=True) if key in values)
+        return not accepted or all(password in accepted[user] for user, password in waiting)
+
+    def _known_to_nodes(self, what: str) -> dict[str, Any]:
+        """What the last `up` gave the nodes, by user: `passwords` or `accepted`; nothing when that is not known."""
+        if not self.exists:
+            return {}
+        try:
+            state = json.loads(call(["stack", "export", "--show-secrets"], self.environment))
+        except ToolError:
+            return {}  # no stack yet
+        for resource in (state.get("deployment") or {}).get("resources") or []:
+            if resource["type"] == IDENTITY:
+                return dict(json.loads(resource["outputs"][what]["plaintext"]))
+        return {}
 
     def _use_next_passwords(self) -> int:
         values = json.loads(call(["config", "--json", "--show-secrets"], self.environment))

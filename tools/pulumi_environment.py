@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,9 @@ def _share_plugins(home: Path, theirs: Mapping[str, str]) -> None:
     """Provider plugins are large: use those that the user has."""
     plugins = _user_home(theirs) / "plugins"
     link = home / "plugins"
-    if plugins.is_dir() and not link.is_symlink() and not link.exists():
-        link.symlink_to(plugins)
+    if plugins.is_dir():
+        with suppress(FileExistsError):  # made before, or by another command just now
+            link.symlink_to(plugins)
 
 
 def _user_home(theirs: Mapping[str, str]) -> Path:

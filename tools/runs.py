@@ -75,7 +75,7 @@ def _end_dead_run(folder: Path, stack: str) -> None:
     if left:
         print(f"ending {len(left)} processes that a killed `{run.what}` (since {run.since}) left", file=sys.stderr)
         end(left)
-    _record_file(folder).unlink()
+    _record_file(folder).unlink(missing_ok=True)
 
 
 def _leftovers(run: Run) -> list[Identity]:

@@ -68,6 +68,9 @@ class Target(Protocol):
     def listen(self, node: Node) -> str:
         """The address that the node binds. Its endpoint is what it announces."""
 
+    def check(self, stack: str) -> None:
+        """Whether the stack can be there, before anything is registered. Raises ConfigurationError."""
+
     def prepare(self, topology: Topology, parent: pulumi.Resource) -> None:
         """Register what addresses come from, before anything that needs one."""
 
@@ -86,6 +89,9 @@ class FixedAddresses:
 
     def listen(self, node: Node) -> str:
         return node.endpoint.host
+
+    def check(self, stack: str) -> None:
+        """Nothing that could be known beforehand."""
 
     def prepare(self, topology: Topology, parent: pulumi.Resource) -> None:
         """Nothing: addresses come from the settings."""

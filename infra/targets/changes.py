@@ -9,6 +9,16 @@ from typing import Any
 # of a password or of a certificate is taken over by the running node (infra/node/apply.sh).
 START_ONLY = ("bind ", "port ", "tls-port ", "daemonize ", "NODE_", "CLI", "SERVER", "TLS=")
 
+# A property that `read` adds, and no input ever is: what is wrong with what is there. Without an id the engine would
+# take it for gone and forget it, and an `up` that fails after that, or a `down`, would leave it behind.
+DRIFT = "drift"
+
+
+def as_seen(props: dict[str, Any], drift: str) -> dict[str, Any]:
+    """The properties for `read` to return: with `drift`, in words, the next `up` updates the resource."""
+    known = {key: value for key, value in props.items() if key != DRIFT}
+    return known | {DRIFT: drift} if drift else known
+
 
 def changed_keys(olds: dict[str, Any], news: dict[str, Any], ignored: Collection[str] = ()) -> list[str]:
     """The inputs that differ. The engine's own bookkeeping is none."""

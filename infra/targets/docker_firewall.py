@@ -20,6 +20,7 @@ from docker.errors import DockerException, ImageNotFound
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from infra.targets import docker_control, nftables
+from infra.targets.changes import DRIFT, as_seen
 from infra.targets.docker_archive import archive
 
 GUARD = Path(__file__).with_name("firewall_guard.sh")
@@ -39,14 +40,13 @@ class FirewallProvider(ResourceProvider):
         return CreateResult(id_=props["table"], outs=props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        # Without an id the engine takes the resource for gone, and the next `up` loads the tables again.
-        return ReadResult(id_=id_ if is_loaded(props) else "", outs=props)
+        return ReadResult(id_=id_, outs=as_seen(props, "" if is_loaded(props) else "not as loaded"))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         # The image only lends its nft: another one changes no rule. The words say what the script says.
         changed = [key for key in ("host", "table", "script") if olds.get(key) != news.get(key)]
         replaces = [key for key in changed if key != "script"]
-        return DiffResult(changes=bool(changed), replaces=replaces, delete_before_replace=True)
+        return DiffResult(changes=bool(changed) or DRIFT in olds, replaces=replaces, delete_before_replace=True)
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         load(news)

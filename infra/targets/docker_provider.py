@@ -14,7 +14,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvide
 from infra.gateway import SHARE_FILE
 from infra.targets import convergence
 from infra.targets import docker_control as control
-from infra.targets.changes import becomes_standalone, changed_keys, check_possible, needs_restart
+from infra.targets.changes import as_seen, becomes_standalone, changed_keys, check_possible, needs_restart
 
 LOOK_S = 10.0
 
@@ -112,26 +112,31 @@ class ReadyProvider(ResourceProvider):
     """Waits for nodes. Inputs: host, containers, probe (of probe.sh), trigger (waits again when it changes)."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        with control.engine(props["host"]) as client:
-            for name in props["containers"]:
-                control.start(client, name)
-        self._wait(props)
+        self._bring(props)
         return CreateResult(id_=props["probe"], outs=props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         # Not ready is a drift, once a failover that may be under way is over.
+        drift = ""
         try:
             self._wait(props, timeout_s=LOOK_S if self._run(props) else 0.0)
         except control.NodeError:
-            return ReadResult(id_="", outs=props)
-        return ReadResult(id_=id_, outs=props)
+            drift = f"not {props['probe']}"
+        return ReadResult(id_=id_, outs=as_seen(props, drift))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=bool(changed_keys(olds, news)))
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        self._wait(news)
+        self._bring(news)
         return UpdateResult(outs=news)
+
+    def _bring(self, props: dict[str, Any]) -> None:
+        """Start what ended, and wait."""
+        with control.engine(props["host"]) as client:
+            for name in props["containers"]:
+                control.start(client, name)
+        self._wait(props)
 
     def _run(self, props: dict[str, Any]) -> bool:
         with control.engine(props["host"]) as client:
@@ -151,9 +156,6 @@ class ConvergenceProvider(ResourceProvider):
     """
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        with control.engine(props["host"]) as client:
-            for name in props["containers"].values():
-                control.start(client, name)
         self._converge(props)
         return CreateResult(id_="converged", outs=props)
 
@@ -161,7 +163,7 @@ class ConvergenceProvider(ResourceProvider):
         # Not converged is a drift: the `up` that brings a dead node back then also waits until it is in sync.
         with control.engine(props["host"]) as client:
             agreed = convergence.is_converged(props["contract"], _answers(client, props))
-        return ReadResult(id_=id_ if agreed else "", outs=props)
+        return ReadResult(id_=id_, outs=as_seen(props, "" if agreed else "not agreed"))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=bool(changed_keys(olds, news)))
@@ -173,6 +175,8 @@ class ConvergenceProvider(ResourceProvider):
     def _converge(self, props: dict[str, Any]) -> None:
         with control.engine(props["host"]) as client:
             names = list(props["containers"].values())
+            for name in names:
+                control.start(client, name)  # one that ended
             nodes = [client.containers.get(name) for name in names]
             # The engine deletes what is declared no longer after this: so the master must be one that stays.
             _execute(nodes[0], "handover.sh", "from-undeclared", why="could not take over from a master that goes")

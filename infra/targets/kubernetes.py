@@ -90,7 +90,6 @@ class KubernetesTarget:
         )
 
     def prepare(self, topology: Topology, parent: pulumi.Resource) -> None:
-        self._refuse_other_clusters(topology.stack)
         self._stack = _Stack(topology, self._settings, parent)
         for node in topology.nodes:
             service = self._stack.service(node.name, str(node.kind), pods.node_service(node, self._stack.labels))
@@ -99,7 +98,7 @@ class KubernetesTarget:
             service = self._stack.service("redis", "gateway", pods.gateway_service(self._settings, self._stack.labels))
             self._addresses[name] = service.spec.cluster_ip
 
-    def _refuse_other_clusters(self, stack: str) -> None:
+    def check(self, stack: str) -> None:
         settings, remedy = self._settings, "set kubeconfig and kubeContext to the stack's cluster"
         try:
             found = cluster.identity(settings.kubeconfig, settings.kube_context)

@@ -8,7 +8,7 @@ from typing import Any
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from infra.targets import cluster, convergence, gateway_share
-from infra.targets.changes import changed_keys
+from infra.targets.changes import as_seen, changed_keys
 from infra.targets.pods import BIN, NODE_ENV
 
 
@@ -27,7 +27,7 @@ class ConvergenceProvider(ResourceProvider):
         # Not agreed is a drift, once a failover that may be under way is over.
         with _connected(props) as api:
             agreed = convergence.is_converged(props["contract"], _answers(api, props))
-        return ReadResult(id_=id_ if agreed else "", outs=props)
+        return ReadResult(id_=id_, outs=as_seen(props, "" if agreed else "not agreed"))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=bool(changed_keys(olds, news, _WAY)))

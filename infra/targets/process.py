@@ -36,6 +36,7 @@ class ProcessTarget(FixedAddresses):
     """Runs the nodes as processes; folders under $REDIS_STATE_DIR (default .state)/nodes/<stack>."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._ports = {Kind.DATA: settings.data_port, Kind.SENTINEL: settings.sentinel_port}
 
     def address(self, kind: Kind, index: int) -> Endpoint:
@@ -44,12 +45,13 @@ class ProcessTarget(FixedAddresses):
     def gateway(self) -> str | None:
         return None
 
-    def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:
-        servers = find_servers()
-        if deployment.settings.tls and not servers.tls:
+    def check(self, stack: str) -> None:
+        servers = self._servers = find_servers()
+        if self._settings.tls and not servers.tls:
             found = f"true, but {servers.server} ({servers.source}) is built without TLS"
-            problem = Problem("tls", found, "a server and a CLI with TLS", TLS_REMEDY)
-            raise ConfigurationError(deployment.topology.stack, [problem])
+            raise ConfigurationError(stack, [Problem("tls", found, "a server and a CLI with TLS", TLS_REMEDY)])
+
+    def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:
         scripts = node_scripts()
         home = stack_folder(deployment.topology.stack)
         previous: list[pulumi.Resource] = []
@@ -58,7 +60,7 @@ class ProcessTarget(FixedAddresses):
         # handover in the usual case. What depends on others is deleted before them: when all goes, the Sentinels go
         # first, and no data node hands over to one that is about to go too.
         for node in (*reversed(deployment.topology.data), *deployment.topology.sentinels):
-            props = node_properties(node, deployment, home / node.name, servers, scripts)
+            props = node_properties(node, deployment, home / node.name, self._servers, scripts)
             everything.append(props)
             opts = pulumi.ResourceOptions(parent=parent, depends_on=previous, protect=deployment.settings.protect)
             previous = [_Node(node.name, props | {"secret_files": deployment.secret_files(node.name)}, opts)]

@@ -43,6 +43,8 @@ def start(folder: Path) -> None:
     """Start the node in a session of its own, so that it outlives whoever started it. Nothing if it runs already."""
     if runs(folder):
         return
+    if _told(folder, "server") is None:
+        _end_strays(folder)  # its run folder was deleted, perhaps while it ran
     stop(folder)  # what a killed supervisor may have left
     (folder / "run" / "server.pid").unlink(missing_ok=True)
     with (folder / "node.log").open("ab") as log:
@@ -98,10 +100,13 @@ def thaw(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Stop the node and delete its folder, data set included. The Sentinels that stay forget it."""
-    if folder.exists():
-        stop(folder)
-        shutil.rmtree(folder)
+    """Stop the node and delete its folder, data set included. The Sentinels that stay forget it.
+
+    Raises NodeError when something of it is left.
+    """
+    stop(folder)
+    _end_strays(folder)
+    _delete(folder)
     # Those that go too still declare everybody, and forget no one.
     for sentinel in sorted(folder.parent.glob("sentinel-*")):
         if runs(sentinel):
@@ -112,8 +117,9 @@ def runs(folder: Path) -> bool:
     """Whether the node is alive as a whole. One without its supervisor would not hand over when stopped."""
     if _pid(folder, "supervisor") is None:
         return False
-    # Between its start and its decision who is master, a node has no server yet.
-    return _pid(folder, "server") is not None or not (folder / "run" / "server.pid").exists()
+    # Between its start and its decision who is master, a node has no server yet. One look: the file may appear now.
+    server = _told(folder, "server")
+    return server is None or _is_nodes(folder, server)
 
 
 def execute(folder: Path, script: str, *arguments: str) -> None:
@@ -163,19 +169,67 @@ def _signal(pid: int, what: signal.Signals) -> None:
 
 def _pid(folder: Path, which: str) -> int | None:
     """The pid in <folder>/run/<which>.pid if that process lives and is this node's: pids get used again."""
+    pid = _told(folder, which)
+    return pid if pid is not None and _is_nodes(folder, pid) else None
+
+
+def _told(folder: Path, which: str) -> int | None:
+    """What <folder>/run/<which>.pid says; None without it, 0 (nobody's) when that is no number."""
     try:
-        pid = int((folder / "run" / f"{which}.pid").read_text())
-        if _cwd(pid) == folder.resolve():
-            return pid
-    except (OSError, ValueError):
-        pass
-    return None
+        text = (folder / "run" / f"{which}.pid").read_text().strip()
+    except FileNotFoundError:
+        return None
+    return int(text) if text.isdecimal() else 0
+
+
+def _is_nodes(folder: Path, pid: int) -> bool:
+    try:
+        return _cwd(pid) == folder.resolve()
+    except OSError:
+        return False
 
 
 def _cwd(pid: int) -> Path:
-    """A supervisor stays in its node's folder; a server moves on to its data folder inside, deleted or not."""
+    """A supervisor stays in its node's folder; a server moves on to its data folder inside. Either may be deleted."""
     cwd = Path(str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)"))
     return cwd.parent if cwd.name == "data" else cwd
+
+
+def _end_strays(folder: Path) -> None:
+    """End what still has the node's folder for its working folder, however it came to be on no record.
+
+    Not what has a terminal: that is somebody who looks around. Raises NodeError.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in _strays(folder):
+            _signal(pid, number)
+        if _await(5, lambda: not _strays(folder)):
+            return
+    raise NodeError(folder, "survives SIGKILL")
+
+
+def _strays(folder: Path) -> list[int]:
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    return [pid for pid in pids if _is_nodes(folder, pid) and not _has_terminal(pid)]
+
+
+def _has_terminal(pid: int) -> bool:
+    try:
+        # The name may hold blanks and brackets; after the last bracket: state, parent, group, session, terminal.
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[4] != "0"
+    except OSError:
+        return False  # it has just ended
+
+
+def _delete(folder: Path) -> None:
+    """Whole, though somebody may put a last file there or take one away meanwhile. Raises NodeError."""
+
+    def is_gone() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+
+    if not _await(5, is_gone):
+        raise NodeError(folder, f"{folder} cannot be deleted")
 
 
 def _write(path: Path, text: str, mode: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from infra.targets import convergence, process_control
-from infra.targets.changes import becomes_standalone, changed_keys, check_possible, needs_restart
+from infra.targets.changes import as_seen, becomes_standalone, changed_keys, check_possible, needs_restart
 
 
 class NodeProvider(ResourceProvider):
@@ -25,8 +25,8 @@ class NodeProvider(ResourceProvider):
         return CreateResult(id_=str(folder), outs=props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        # Without an id the engine takes the resource for gone, and the next `up` creates it: start() adopts the folder.
-        return ReadResult(id_=id_ if process_control.runs(Path(id_)) else "", outs=props)
+        drift = "" if process_control.runs(Path(id_)) else "does not run"
+        return ReadResult(id_=id_, outs=as_seen(props, drift))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         changed = changed_keys(olds, news)
@@ -36,6 +36,11 @@ class NodeProvider(ResourceProvider):
     def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         folder = Path(id_)
         check_possible(olds, news)
+        if not process_control.runs(folder):
+            # Nobody to be careful with, and perhaps nobody to be in sync with yet: the convergence awaits it.
+            self._write(news)
+            process_control.start(folder)
+            return UpdateResult(outs=news)
         if becomes_standalone(olds, news):
             process_control.execute(folder, "handover.sh", "to-this-node")
         if needs_restart(olds, news):
@@ -66,8 +71,9 @@ class ConvergenceProvider(ResourceProvider):
         return CreateResult(id_="converged", outs=props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        # Not converged is a drift: the `up` that brings a dead node back then also waits until it is in sync.
-        return ReadResult(id_=id_ if convergence.is_converged(props["contract"]) else "", outs=props)
+        # The `up` that brings a dead node back then also waits until it is in sync.
+        drift = "" if convergence.is_converged(props["contract"]) else "not agreed"
+        return ReadResult(id_=id_, outs=as_seen(props, drift))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=bool(changed_keys(olds, news)))

@@ -86,7 +86,10 @@ class Stack:
 
     def pids(self) -> dict[str, int]:
         """The server pid of each node that lives."""
-        found = {path.parents[1].name: int(path.read_text()) for path in self.nodes.glob("*/run/server.pid")}
+        found = {}
+        for path in self.nodes.glob("*/run/server.pid"):
+            with suppress(FileNotFoundError):  # a node that starts removes what the one before it left
+                found[path.parents[1].name] = int(path.read_text())
         return {name: pid for name, pid in found.items() if Path(f"/proc/{pid}").exists()}
 
     def kill(self, *names: str) -> None:

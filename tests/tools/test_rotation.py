@@ -54,6 +54,17 @@ class World:
         match arguments:
             case ["config", "--json", "--show-secrets"]:
                 return json.dumps({f"{PROJECT}:{key}": {"value": text, "secret": True} for key, text in values.items()})
+            case ["stack", "export", "--show-secrets"]:
+                known = {
+                    "passwords": in_use(self.live[-1]),
+                    "accepted": {
+                        user: [each.get_secret_value() for each in secrets]
+                        for user, secrets in self.live[-1].accepted.items()
+                    },
+                }
+                outputs = {key: {"plaintext": json.dumps(value)} for key, value in known.items()}
+                identity = {"type": deployment.IDENTITY, "outputs": outputs}
+                return json.dumps({"deployment": {"resources": [{"type": "pulumi:pulumi:Stack"}, identity]}})
             case ["config", "set", "--secret", key]:
                 assert secret_input
                 changed = values | {key.removeprefix(f"{PROJECT}:"): secret_input}
@@ -193,6 +204,33 @@ def test_nothing_is_finished_while_a_rotation_is_under_way(staging: Deployment, 
     with pytest.raises(ToolError, match=r"nothing was changed(.|\n)*fix: make rotate STACK=staging"):
         staging.finish_rotation()
     assert world.read() == before
+
+
+@pytest.mark.parametrize("dies_at", range(1, 2 + 4 + 1 + 3 * 5 + 1))
+@pytest.mark.parametrize("users", [("operator",), USERS], ids=["one", "all"])
+def test_passwords_changed_by_hand_become_the_next_ones(
+    staging: Deployment, world: World, users: tuple[str, ...], dies_at: int
+) -> None:
+    """Nodes know nothing of them yet, and `up` refuses them."""
+    changed = {f"{user}Password": f"Zx8-{user}-by-hand-4fQ2" for user in users}
+    world.write(world.read() | changed)
+    rotate_in_spite_of(staging, world, dies_at)
+    assert all(world.everybody_lets_in(user, password) for user, password in OLD.items())
+    assert staging.finish_rotation() == 0
+    (live,) = world.live
+    assert changed.items() <= {f"{user}Password": password for user, password in in_use(live).items()}.items()
+    assert not [user for user in USERS if lets_in(live, user, OLD[user])]
+
+
+def test_a_password_changed_by_hand_while_the_previous_ones_still_work_is_let_in_too(
+    staging: Deployment, world: World
+) -> None:
+    staging.rotate()
+    first = in_use(world.live[0])
+    world.write(world.read() | {"operatorPassword": "Zx8-operator-by-hand-4fQ2"})
+    assert staging.rotate() == 0
+    assert staging.finish_rotation() == 0
+    assert in_use(world.live[0]) == first | {"operator": "Zx8-operator-by-hand-4fQ2"}
 
 
 def test_without_a_rotation_there_is_nothing_to_finish(

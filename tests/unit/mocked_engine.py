@@ -14,6 +14,8 @@ from pulumi.runtime.stack import wait_for_rpcs
 # How the engine's protocol marks a secret value.
 SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 
+IDENTITY = "identity"
+
 
 @dataclass(frozen=True)
 class Registered:
@@ -24,6 +26,8 @@ class Registered:
     parent: str
     protect: bool
     depends_on: frozenset[str]
+    """But for the stack's identity, on which everything depends."""
+    after_identity: bool
     replaced_after_deletion: bool
     properties: dict[str, Any]
     provider: str
@@ -52,7 +56,8 @@ class Engine(mocks.MockMonitor):
             name=request.name,
             parent=_name(request.parent),
             protect=request.protect,
-            depends_on=frozenset(map(_name, request.dependencies)),
+            depends_on=frozenset(map(_name, request.dependencies)) - {IDENTITY},
+            after_identity=IDENTITY in map(_name, request.dependencies),
             replaced_after_deletion=request.deleteBeforeReplace,
             properties=properties,
             provider=provider["value"],

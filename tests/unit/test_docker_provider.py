@@ -269,7 +269,7 @@ def test_when_all_agree_every_node_applies_what_had_to_wait_for_the_others(
     assert control.done == [*(f"start {name}" for name in NODES), *steps]
     control.done.clear()
     assert ConvergenceProvider().update("converged", {}, CONVERGED).outs == CONVERGED
-    assert control.done == steps
+    assert control.done == [*(f"start {name}" for name in NODES), *steps]
 
 
 def test_without_agreement_nothing_is_recorded_and_nothing_applied(
@@ -284,13 +284,12 @@ def test_without_agreement_nothing_is_recorded_and_nothing_applied(
     assert not [step for step in control.done if step.startswith("apply.sh")]
 
 
-@pytest.mark.parametrize(("agreed", "id_"), [(True, "converged"), (False, "")])
-def test_read_takes_disagreement_for_gone(
-    agreed: bool, id_: str, control: Control, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("agreed", [True, False])
+def test_read_tells_disagreement_by_a_change(agreed: bool, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convergence, "is_converged", lambda _contract, _run: agreed)
     seen = ConvergenceProvider().read("converged", CONVERGED)
-    assert (seen.id, seen.outs) == (id_, CONVERGED)
+    assert seen.id == "converged"
+    assert ConvergenceProvider().diff("converged", seen.outs or {}, CONVERGED).changes is not agreed
     assert control.done == [], "a look starts nothing"
 
 
@@ -306,11 +305,12 @@ def test_a_node_is_awaited_again_when_something_changed(key: str) -> None:
 
 
 @pytest.mark.parametrize("unready", ["", NAME])
-def test_read_takes_a_node_out_of_its_place_for_gone(unready: str, control: Control) -> None:
-    """So that the next `up` waits for it again. A look starts nothing."""
+def test_read_tells_a_node_out_of_its_place_by_a_change(unready: str, control: Control) -> None:
+    """So that the next `up` waits for it again. A look starts nothing, and takes nothing for gone."""
     control.unready = unready
     seen = ReadyProvider().read("settled", SETTLED)
-    assert (seen.id, seen.outs) == ("" if unready else "settled", SETTLED)
+    assert seen.id == "settled"
+    assert ReadyProvider().diff("settled", seen.outs or {}, SETTLED).changes is bool(unready)
     assert not [step for step in control.done if step.startswith("start")]
 
 

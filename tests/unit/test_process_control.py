@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -208,6 +210,48 @@ def test_a_node_whose_server_is_dead_does_not_run(folder: Path, sleeper: Callabl
     assert runs(folder), "a server works in the data folder"
     (folder / "run" / "server.pid").write_text("999999999\n")
     assert not runs(folder)
+
+
+def test_a_server_that_starts_while_one_looks_is_no_dead_node(
+    folder: Path, sleeper: Callable[[Path], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pid file appears right after it was looked for."""
+    start(installed(folder))
+    read, file = Path.read_text, folder / "run" / "server.pid"
+
+    def read_then_appears(path: Path, *arguments: Any, **options: Any) -> str:
+        try:
+            return read(path, *arguments, **options)
+        finally:
+            if path == file and not file.exists():
+                file.write_text(str(sleeper(folder)))
+
+    monkeypatch.setattr(Path, "read_text", read_then_appears)
+    assert runs(folder)
+    assert file.exists()
+    assert runs(folder)
+
+
+def test_what_a_folder_has_no_record_of_is_ended_with_it(folder: Path, sleeper: Callable[[Path], int]) -> None:
+    """As when somebody deleted the run folder, or the whole folder, under a node that runs."""
+    installed(folder)
+    unrecorded, deeper = sleeper(folder), sleeper(folder / "data")
+    shutil.rmtree(folder / "data")
+    remove(folder)
+    assert not alive(unrecorded)
+    assert not alive(deeper)
+    installed(folder)
+    orphan = sleeper(folder)
+    shutil.rmtree(folder)
+    remove(folder)
+    assert not alive(orphan)
+
+
+def test_a_start_ends_what_an_earlier_one_left_without_a_record(folder: Path, sleeper: Callable[[Path], int]) -> None:
+    unrecorded = sleeper(installed(folder) / "data")
+    start(folder)
+    assert not alive(unrecorded)
+    assert runs(folder)
 
 
 def test_a_node_whose_supervisor_is_dead_does_not_run(folder: Path, sleeper: Callable[[Path], int]) -> None:

@@ -129,21 +129,35 @@ def test_files_of_both_kinds_are_written(monkeypatch: pytest.MonkeyPatch, calls:
     assert calls == [f"start {FOLDER}"]
 
 
-@pytest.mark.parametrize(("alive", "id_"), [(True, FOLDER), (False, "")])
-def test_read_takes_a_dead_node_for_gone(
-    alive: bool, id_: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", [PROPS, PROPS | {"drift": "of an earlier look"}], ids=["well", "unwell"])
+@pytest.mark.parametrize("alive", [True, False])
+def test_read_tells_a_dead_node_by_a_change_and_never_as_gone(
+    alive: bool, before: dict[str, Any], calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The engine forgets what is gone, and would leave what lives of it behind."""
     monkeypatch.setattr(process_control, "runs", lambda _folder: alive)
-    seen = NodeProvider().read(FOLDER, PROPS)
-    assert (seen.id, seen.outs) == (id_, PROPS)
+    seen = NodeProvider().read(FOLDER, before)
+    assert seen.id == FOLDER
+    found = NodeProvider().diff(FOLDER, seen.outs or {}, PROPS)
+    assert (found.changes, found.replaces) == (not alive, [])
     assert calls == []
 
 
-@pytest.mark.parametrize(("agreed", "id_"), [(True, "converged"), (False, "")])
-def test_read_takes_disagreement_for_gone(agreed: bool, id_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_run_is_started_and_nobody_waits_for_its_place(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its master may be down too, and come after it."""
+    monkeypatch.setattr(process_control, "runs", lambda _folder: False)
+    assert NodeProvider().update(FOLDER, PROPS | {"drift": "does not run"}, PROPS).outs == PROPS
+    assert calls == [f"write_files {FOLDER}", f"start {FOLDER}"]
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_read_tells_disagreement_by_a_change(agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convergence, "is_converged", lambda _contract: agreed)
     seen = ConvergenceProvider().read("converged", CONTRACT)
-    assert (seen.id, seen.outs) == (id_, CONTRACT)
+    assert seen.id == "converged"
+    assert ConvergenceProvider().diff("converged", seen.outs or {}, CONTRACT).changes is not agreed
 
 
 def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

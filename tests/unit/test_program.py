@@ -75,10 +75,21 @@ def test_agreement_is_awaited_last(overrides: dict[str, str], order: str) -> Non
 
 def test_nothing_else_is_registered_and_all_of_it_belongs_to_the_component() -> None:
     engine = registered()
-    assert len(engine.registered) == 1 + 6 + 1
+    assert len(engine.registered) == 1 + 1 + 6 + 1
     (component,) = engine.of_type(COMPONENT)
     assert component.name == "redis-dev"
     assert {each.parent for each in engine.registered if each != component} == {"redis-dev"}
+
+
+def test_everything_waits_for_what_may_be_refused() -> None:
+    engine = registered()
+    waiting = {each.name for each in engine.registered if each.after_identity}
+    assert waiting == {each.name for each in engine.registered} - {"redis-dev", "identity"}
+
+
+def test_the_identity_knows_passwords_only_as_secrets() -> None:
+    (identity,) = registered().of_type("pulumi-python:dynamic/stack:Identity")
+    assert identity.plain == {"stack": "dev", "mode": "sentinel", "master_name": "redis-dev"}
 
 
 @pytest.mark.parametrize("protect", ["true", "false"])
