@@ -6,6 +6,7 @@ CONFIRM ?=
 CLIENTS_OF ?=
 PERCENT ?=
 FROM ?=
+BASE ?=
 SWITCH ?=
 RELEASE ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
@@ -49,8 +50,8 @@ down: bootstrap ## Delete the deployment with its data (other stacks than dev: C
 secrets: bootstrap ## Generate the passwords that the stack lacks, encrypted; a canary's: CLIENTS_OF=prod
 	@$(TOOL) secrets --stack $(STACK) --clients-of "$(CLIENTS_OF)"
 
-images: bootstrap ## Build the images of gateway and firewall; prints their settings
-	@$(PY) -m tools.images
+images: bootstrap ## Build the images of gateway, firewall and smoke suite, on BASE; prints their settings
+	@BASE="$(BASE)" $(PY) -m tools.images
 
 rotate: bootstrap ## Replace every password without an outage; then move the clients, then rotate-finish
 	@$(TOOL) rotate --stack $(STACK)

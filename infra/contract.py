@@ -283,6 +283,10 @@ class _Reader:
 
     def ca_file(self) -> Path | None:
         value = self.text("REDIS_TLS_CA_FILE", "")
-        if value and not _is_file(Path(value)):
+        if not value:
+            # Any of the system's hundred could vouch for a node then, and nobody would have said so.
+            expected = "the file with the CA's certificate; the system's own file, if a public CA signed this Redis'"
+            self._problem("REDIS_TLS_CA_FILE", "nothing", expected)
+        elif not _is_file(Path(value)):
             self._problem("REDIS_TLS_CA_FILE", repr(value), "a readable file with the CA's certificate")
         return Path(value) if value else None

@@ -1,21 +1,26 @@
 """Builds the images that no registry has for us: images/gateway, firewall and smoke. Prints their settings.
 
 python -m tools.images        the engine is the one that DOCKER_HOST or the default names
+
+All are built on one image, $BASE or DEBIAN. A tag is resolved once and its digest is printed, to build on it again.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 import docker
-from docker.errors import BuildError, DockerException
+from docker.errors import BuildError, DockerException, ImageNotFound
 
 from tools.paths import ROOT
 
 SETTINGS = {"gatewayImage": "gateway", "firewallImage": "firewall", "smokeImage": "smoke"}
+
+DEBIAN = "debian:bookworm-slim"
 
 SUITE = (
     "smoke_tests",
@@ -30,14 +35,26 @@ SUITE = (
 """All that the smoke suite's image gets of the project."""
 
 
-def build(folder: str) -> str:
-    """The id of the image built from images/<folder>. Raises DockerException when the engine refuses."""
+def resolve(base: str) -> str:
+    """The image by digest, pulled if the engine lacks it; by id where it came from no registry."""
+    images = docker.from_env().images
+    try:
+        image = images.get(base)
+    except ImageNotFound:
+        image = images.pull(*base.split("@")) if "@" in base else images.pull(base)
+    return str(next(iter(image.attrs["RepoDigests"] or ()), image.id))
+
+
+def build(folder: str, base: str = DEBIAN) -> str:
+    """The id of the image built from images/<folder> on `base`. Raises DockerException when the engine refuses."""
     with tempfile.TemporaryDirectory(prefix="image-") as context:
         home = ROOT / "images" / folder
         shutil.copy(home / "Dockerfile", context)
         for part in SUITE if folder == "smoke" else ():
             _copy(ROOT / part, Path(context) / part)
-        image, _ = docker.from_env().images.build(path=context, tag=f"redis-sentinel-{folder}", rm=True)
+        image, _ = docker.from_env().images.build(
+            path=context, tag=f"redis-sentinel-{folder}", rm=True, buildargs={"BASE": base}
+        )
     return str(image.id)
 
 
@@ -60,8 +77,10 @@ def _copy(source: Path, target: Path) -> None:
 def main() -> int:
     print("# lines for `config:` in Pulumi.<stack>.yaml", flush=True)
     try:
+        base = resolve(os.environ.get("BASE") or DEBIAN)
+        print(f"# built on {base}; on the same again: make images BASE={base}", flush=True)
         for key, folder in SETTINGS.items():
-            print(f"  redis-sentinel:{key}: {build(folder)}", flush=True)
+            print(f"  redis-sentinel:{key}: {build(folder, base)}", flush=True)
     except (BuildError, DockerException) as error:
         print(f"error: {error}\n  fix: start a Docker engine, or name one in DOCKER_HOST", file=sys.stderr)
         return 1

@@ -53,6 +53,17 @@ def test_a_changed_archive_is_refused(releases: Path, tmp_path: Path) -> None:
         engine_download.download_engine(target(tmp_path), silent, releases.as_uri())
 
 
+def test_a_checksum_from_elsewhere_counts_more_than_the_servers_own(
+    releases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_SHA256", "0" * 64)
+    with pytest.raises(EngineRefused, match=f"ENGINE_SHA256 says {'0' * 64}"):
+        engine_download.download_engine(target(tmp_path), silent, releases.as_uri())
+    archive = next(releases.glob("*.tar.gz"))
+    monkeypatch.setenv("ENGINE_SHA256", hashlib.sha256(archive.read_bytes()).hexdigest().upper() + "\n")
+    engine_download.download_engine(tmp_path / "engine", silent, releases.as_uri())
+
+
 def test_a_server_out_of_reach_is_a_reason_not_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(EngineRefused, match="cannot be reached"):
         engine_download.download_engine(target(tmp_path), silent, (tmp_path / "absent").as_uri())

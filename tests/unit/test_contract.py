@@ -68,6 +68,8 @@ BAD: list[tuple[dict[str, str | None], str, str, str]] = [
     ({"REDIS_SENTINEL_PASSWORD": ""}, "REDIS_SENTINEL_PASSWORD", "nothing", "a password"),
     ({"REDIS_USER_MONITOR_PASSWORD": None}, "REDIS_USER_MONITOR_PASSWORD", "nothing", "a password"),
     ({"REDIS_TLS": "1"}, "REDIS_TLS", "'1'", "true or false"),
+    ({"REDIS_TLS": "true", "REDIS_TLS_CA_FILE": None}, "REDIS_TLS_CA_FILE", "nothing", "with the CA's certificate"),
+    ({"REDIS_TLS": "true", "REDIS_TLS_CA_FILE": " "}, "REDIS_TLS_CA_FILE", "nothing", "the system's own file, if"),
     ({"REDIS_TLS": "true", "REDIS_TLS_CA_FILE": "/none/ca.pem"}, "REDIS_TLS_CA_FILE", "'/none/ca.pem'", "a readable"),
     ({"REDIS_TLS": "true", "REDIS_TLS_CA_FILE": "n" * 300}, "REDIS_TLS_CA_FILE", f"'{'n' * 300}'", "a readable file"),
     ({"REDIS_HOST": None}, "REDIS_HOST", "nothing", "a value"),
