@@ -29,8 +29,9 @@ class FallbackOptions:
 class Options:
     """Everything about a Client that is not in the contract. Time-outs in seconds.
 
-    Time-outs are short on purpose: a node that is gone must cost less than Sentinel needs to replace it. An application
-    that uses blocking commands (BLPOP, XREAD BLOCK) needs a `timeout_s` above its longest block.
+    Time-outs are short on purpose: a node that is gone must cost less than Sentinel needs to replace it. An operation
+    that keeps the server busy for longer than `timeout_s` (a slow script, a value of many megabytes) fails with NoReply
+    and needs a client with a longer one. Blocking commands (BLPOP, XREAD BLOCK, WAIT) have their own time besides.
     """
 
     timeout_s: float = 1.0
@@ -40,5 +41,10 @@ class Options:
     # How long discovery waits for the last Sentinels once a majority has answered.
     straggler_s: float = 0.15
     decode_responses: bool = True
+    # The database's number instead of the contract's (REDIS_DB).
+    db: int | None = None
+    # Standalone mode: replicas may serve too, as behind a gateway's read address. Without it, an address that has led
+    # to a master once must go on leading to one.
+    any_role: bool = False
     retry: RetryOptions = field(default_factory=RetryOptions)
     fallback: FallbackOptions | None = None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from client.errors import RedisUnavailable, describe, is_transient
+from client.errors import NoReply, RedisUnavailable, describe, is_transient
 from client.options import RetryOptions
 
 Result = TypeVar("Result")
@@ -52,6 +52,23 @@ def retry(
                 ) from error
         sleep(delay)
     raise AssertionError("unreachable: delays never end")
+
+
+def until_answered(
+    operation: Callable[[], Result], patience_s: float, clock: Callable[[], float] = time.monotonic
+) -> Result:
+    """Run a client's operation again when it was not answered in time, for `patience_s` at most.
+
+    Only for what costs its node nothing and may run twice (one small SET): for it alone a slow answer can have no other
+    cause than the machine or the network, and a repeat does no harm.
+    """
+    end = clock() + patience_s
+    while True:
+        try:
+            return operation()
+        except NoReply:
+            if clock() >= end:
+                raise
 
 
 def _last(error: Exception) -> str:

@@ -14,9 +14,12 @@ from redis.exceptions import RedisError
 
 from client.connect import Client
 from client.errors import kind_of
+from client.retry import until_answered
 
 # After a write is given up: an error that no repeat cures must not turn the writer into a busy loop.
 _PAUSE_AFTER_FAILURE_S = 0.1
+# How long a slow machine may leave a write without an answer before it counts as given up.
+_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,11 @@ class Writer:
             self.next_seq += 1
             before = self._clock()
             try:
-                confirmed = self._client.call(lambda master, seq=seq: self._write(master, seq))  # type: ignore[misc]
+                confirmed = until_answered(
+                    lambda seq=seq: self._client.call(lambda master: self._write(master, seq)),  # type: ignore[misc]
+                    _PATIENCE_S,
+                    self._clock,
+                )
             except RedisError as error:
                 self.abandoned += 1
                 self.last_error = str(error)

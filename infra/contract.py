@@ -23,6 +23,7 @@ HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:
 # Bounded: int() refuses a text of thousands of digits.
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 COUNT = re.compile(r"[1-9][0-9]{0,8}")
+DATABASE = re.compile(r"0|[1-9][0-9]{0,8}")
 MINIMUM_SENTINELS = 3
 
 T = TypeVar("T")
@@ -72,7 +73,10 @@ class NodeAddress:
 
 
 class Contract(BaseModel):
-    """How an application reaches this Redis. `host`/`port` is the standalone address, valid in both modes."""
+    """How an application reaches this Redis. `host`/`port` is the standalone address, valid in both modes.
+
+    `db` is the application's choice: a deployment always names 0.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
@@ -87,6 +91,7 @@ class Contract(BaseModel):
     tls_ca_file: Path | None
     host: str
     port: int
+    db: int = 0
 
     @property
     def standalone(self) -> Endpoint:
@@ -106,6 +111,7 @@ class Contract(BaseModel):
             "REDIS_TLS_CA_FILE": str(self.tls_ca_file or ""),
             "REDIS_HOST": self.host,
             "REDIS_PORT": str(self.port),
+            "REDIS_DB": str(self.db),
         }
 
     @classmethod
@@ -134,6 +140,7 @@ class Contract(BaseModel):
             "tls_ca_file": reader.ca_file() if tls else None,
             "host": reader.host(),
             "port": reader.port(),
+            "db": reader.database(),
         }
 
 
@@ -279,6 +286,13 @@ class _Reader:
             return int(value)
         if value:
             self._problem("REDIS_PORT", repr(value), "a port from 1 to 65535")
+        return 0
+
+    def database(self) -> int:
+        value = self.text("REDIS_DB", "0")
+        if DATABASE.fullmatch(value):
+            return int(value)
+        self._problem("REDIS_DB", repr(value), "a database's number, 0 or above")
         return 0
 
     def ca_file(self) -> Path | None:

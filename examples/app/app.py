@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from client.connect import Client, connect
-from client.errors import AccessRefused, RedisUnavailable
+from client.errors import AccessRefused, NoReply, RedisUnavailable
 from client.options import FallbackOptions, Options
 from client.probes import Probes
 from infra.contract import Contract
@@ -79,7 +79,7 @@ def redis_health(contract: Contract, client: Client, options: Options) -> dict[s
     try:
         client.call(lambda master: master.ping(), deadline_s=1.0)
         available, problem = True, None
-    except (RedisUnavailable, AccessRefused) as error:
+    except (RedisUnavailable, NoReply, AccessRefused) as error:
         available, problem = False, type(error).__name__  # the text names addresses; it is in the log
         logger.warning("redis: %s", error)
     seen: dict[str, Any] = {

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import socketserver
+import time
 
 
 class TinyRedis(socketserver.ThreadingTCPServer):
-    """Speaks enough RESP for GET, SET, DEL, MGET, UNLINK, PTTL and WAIT (one replica); says `refusals` first."""
+    """Speaks enough RESP for GET, SET, DEL, MGET, UNLINK, PTTL and WAIT (one replica); says `refusals` first.
+
+    `naps`: seconds that it takes over each of the next commands. ROLE and INFO are answered with `role` and `run_id`,
+    or refused unless it `tells`.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
@@ -16,11 +21,17 @@ class TinyRedis(socketserver.ThreadingTCPServer):
         self.data: dict[str, str] = {}
         self.refusals: list[str] = []
         self.commands: list[str] = []
+        self.naps: list[float] = []
+        self.role, self.run_id, self.tells = "master", "a1", True
 
     def answer(self, name: str, arguments: list[str]) -> str:
         self.commands.append(name)
         if name == "AUTH":
             return "+OK\r\n"
+        if name in ("ROLE", "INFO"):
+            return self.about_itself(name)
+        if self.naps:
+            time.sleep(self.naps.pop(0))
         if self.refusals:
             return f"-{self.refusals.pop(0)}\r\n"
         if name == "SET":
@@ -35,6 +46,11 @@ class TinyRedis(socketserver.ThreadingTCPServer):
         if name == "PTTL":
             return ":-1\r\n"
         return _bulk(self.data.get(arguments[0])) if name == "GET" else "+PONG\r\n"
+
+    def about_itself(self, name: str) -> str:
+        if not self.tells:
+            return f"-NOPERM User app has no permissions to run the '{name.lower()}' command\r\n"
+        return _bulk(f"# Server\r\nrun_id:{self.run_id}\r\n") if name == "INFO" else f"*1\r\n{_bulk(self.role)}"
 
 
 class _Connection(socketserver.StreamRequestHandler):

@@ -78,6 +78,9 @@ BAD: list[tuple[dict[str, str | None], str, str, str]] = [
     ({"REDIS_PORT": "http"}, "REDIS_PORT", "'http'", "a port from 1 to 65535"),
     ({"REDIS_PORT": "0"}, "REDIS_PORT", "'0'", "a port from 1 to 65535"),
     ({"REDIS_PORT": "9" * 5000}, "REDIS_PORT", f"'{'9' * 5000}'", "a port from 1 to 65535"),
+    ({"REDIS_DB": "-1"}, "REDIS_DB", "'-1'", "a database's number"),
+    ({"REDIS_DB": "one"}, "REDIS_DB", "'one'", "a database's number"),
+    ({"REDIS_DB": "9" * 5000}, "REDIS_DB", f"'{'9' * 5000}'", "a database's number"),
     ({"REDIS_STACK": ""}, "REDIS_STACK", "nothing", "a value"),
     ({"REDIS_NODES": "127.0.0.1:7380"}, "REDIS_NODES", "'127.0.0.1:7380'", "name=host:port"),
     ({"REDIS_NODES": ","}, "REDIS_NODES", "','", "at least one"),
@@ -138,6 +141,12 @@ def test_standalone_needs_only_an_address_and_a_password() -> None:
     assert (contract.sentinel_enabled, contract.sentinels, contract.standalone) == (False, (), Endpoint("db", 6379))
     assert contract.password.get_secret_value() == env["REDIS_PASSWORD"]
     assert Contract.from_env(contract.to_env()) == contract
+
+
+def test_a_database_is_the_application_s_choice() -> None:
+    assert Contract.from_env({key: value for key, value in ENV.items() if key != "REDIS_DB"}).db == 0
+    chosen = Contract.from_env(ENV | {"REDIS_DB": " 3 "})
+    assert (chosen.db, Contract.from_env(chosen.to_env())) == (3, chosen)
 
 
 def test_white_space_around_items_is_tolerated() -> None:
