@@ -58,7 +58,7 @@ def test_connecting_needs_no_right_but_auth(server: TinyRedis) -> None:
 @pytest.mark.parametrize("refusal", ["READONLY x", "LOADING x", "MASTERDOWN x", "NOREPLICAS x"])
 def test_an_operation_is_repeated_until_the_roles_have_settled(server: TinyRedis, refusal: str) -> None:
     server.refusals = [refusal, refusal]
-    with client_of(server) as client:
+    with client_of(server, Options()) as client:
         client.set("a", "1")
     assert server.data == {"a": "1"}
     # Each time on a new connection: the node may have been the wrong one.
