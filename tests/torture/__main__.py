@@ -16,6 +16,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 from infra.targets.servers import find_servers
 from tests.torture.torture import Sums, Torture
@@ -23,15 +24,19 @@ from tests.torture.torture import Sums, Torture
 
 def torture(seeds: list[int], minutes: float, home: Path) -> list[Sums]:
     """All of these at once; a line for each round, and a red one in full as soon as it is red."""
+    stop = Event()
 
     def one(seed: int) -> Sums:
-        sums = Torture(seed, home / str(seed), lambda line: print(line, flush=True)).run(minutes)
+        sums = Torture(seed, home / str(seed), lambda line: print(line, flush=True), stop).run(minutes)
         if sums.failure:
             print(f"RED {sums.failure}", flush=True)
         return sums
 
     with ThreadPoolExecutor(len(seeds)) as pool:
-        return list(pool.map(one, seeds))
+        try:
+            return list(pool.map(one, seeds))
+        finally:
+            stop.set()  # interrupted: the nodes are taken down all the same
 
 
 def closing_line(all_sums: list[Sums]) -> str:
@@ -61,7 +66,11 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="torture-"))
     seeds = [options.seed + index for index in range(options.deployments)]
     print(f"{servers.flavour} {servers.version}; seeds {seeds}, {options.minutes} minutes; files in {home}", flush=True)
-    all_sums = torture(seeds, options.minutes, home)
+    try:
+        all_sums = torture(seeds, options.minutes, home)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     print(closing_line(all_sums))
     if any(sums.failure for sums in all_sums):
         print(f"the nodes' files are in {home}")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 from client.handover import HandoverError, hand_over
 from infra.targets import process_control
@@ -29,12 +29,17 @@ WHOLLY = ("supervisor", "server")
 """The processes of a node that have a pid file. Ended together as a power cut does, with all that they have started."""
 
 
+class Stopped(Exception):
+    """Whoever runs this wants it to end."""
+
+
 class Doing:
     """One deployment and what has been done to it. `names`: whom the plan means by its roles, in this round."""
 
-    def __init__(self, deployment: Deployment, watch: Watch) -> None:
+    def __init__(self, deployment: Deployment, watch: Watch, stop: Event) -> None:
         self._deployment = deployment
         self._watch = watch
+        self._stop = stop
         self._background: dict[str, Thread] = {}
         self._unfit: set[str] = set()  # Sentinels that are down or frozen
         self.names: Mapping[str, str] = {}
@@ -56,9 +61,10 @@ class Doing:
     def do(self, step: Step) -> None:
         nodes = [self.names.get(node, node) for node in step.nodes]
         said = ", ".join(nodes)
+        if self._stop.wait(step.seconds):
+            raise Stopped
         match step.action:
             case "pause":
-                time.sleep(step.seconds)
                 return
             case "kill":
                 self._end(nodes, *WHOLLY)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from client.crosscheck import Observation
 from client.links import open_as
 from infra.contract import NodeAddress
 from tests.deployment import Deployment
-from tests.torture.doing import Doing
+from tests.torture.doing import Doing, Stopped
 from tests.torture.keys import Keys
 from tests.torture.plan import Round, rounds
 from tests.torture.watch import Watch
@@ -43,11 +44,12 @@ class Sums:
 
 
 class Torture:
-    """One deployment of this seed's own, in `home`. `say`: a line of progress for each round."""
+    """One deployment of this seed's own, in `home`. `say`: a line of progress for each round. `stop` ends it early."""
 
-    def __init__(self, seed: int, home: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, seed: int, home: Path, say: Callable[[str], None], stop: Event | None = None) -> None:
         self._seed = seed
         self._say = say
+        self._stop = stop or Event()
         # The settings that decide who may write: a third of the seeds trusts WAIT alone.
         self._deployment = Deployment(home, minReplicasToWrite="0" if seed % 3 == 0 else "1")
         self._contract = self._deployment.contract
@@ -55,14 +57,20 @@ class Torture:
 
     def run(self, minutes: float) -> Sums:
         """At least one round. The first thing that is not as promised ends it, and is in the sums."""
+        return self.do(rounds(self._seed), minutes)
+
+    def do(self, plan: Iterable[Round], minutes: float) -> Sums:
+        """The same with these rounds."""
         end = time.monotonic() + minutes * 60
         try:
             self._deployment.up()
             with Watch(self._contract) as watch, Keys(self._contract) as keys:
-                doing = Doing(self._deployment, watch)
-                for planned in rounds(self._seed):
+                doing = Doing(self._deployment, watch, self._stop)
+                for planned in plan:
                     try:
                         self._round(planned, doing, watch, keys)
+                    except Stopped:
+                        break
                     except Exception as error:
                         self.sums.failure = self._report(planned, doing, keys, error)
                         break
