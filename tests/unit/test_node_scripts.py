@@ -1,4 +1,4 @@
-"""The node scripts as text: what reading them one by one does not show."""
+"""The node scripts as texts: what one of them sources must not bring a function of a name that it has itself."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from pathlib import Path
 
 import pytest
 
-import infra
+from infra.targets.base import node_scripts
 
-NODE = Path(infra.__file__).parent / "node"
-SCRIPTS = sorted(path.name for path in NODE.glob("*.sh"))
-
-
-def _functions(script: str) -> set[str]:
-    return set(re.findall(r"^([a-z_]+)\(\)", (NODE / script).read_text(), re.MULTILINE))
+SCRIPTS = {Path(name).name: text for name, text in node_scripts().items() if str(name).endswith(".sh")}
+SOURCED = re.compile(r'^\s*\. "\$here/([a-z-]+\.sh)"', re.MULTILINE)
+FUNCTION = re.compile(r"^([a-z_]+)\(\)", re.MULTILINE)
 
 
-def _sourced(script: str) -> set[str]:
-    return set(re.findall(r'^\s*\. "\$here/(\w+\.sh)"', (NODE / script).read_text(), re.MULTILINE))
+def with_all_it_sources(name: str) -> set[str]:
+    found = {name}
+    for each in SOURCED.findall(SCRIPTS[name]):
+        found |= with_all_it_sources(each)
+    return found
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_no_function_takes_the_name_of_another_one(script: str) -> None:
-    """A later one of the same name replaces the first for everybody, who then may call himself without an end."""
-    together = [script, *_sourced(script)]
-    for name in together:
-        others = set().union(*(_functions(other) for other in together if other != name))
-        assert not _functions(name) & others, f"{script}: {name} and another one"
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_no_function_takes_the_name_of_another_ones(name: str) -> None:
+    """A shell takes the last definition: the other script's would call itself without end, a process each time."""
+    places: dict[str, list[str]] = {}
+    for script in sorted(with_all_it_sources(name)):
+        for function in FUNCTION.findall(SCRIPTS[script]):
+            places.setdefault(function, []).append(script)
+    assert {function: where for function, where in places.items() if len(where) > 1} == {}
