@@ -116,6 +116,10 @@ class Deployment(Nodes):
     def wipe(self, name: str) -> None:
         shutil.rmtree(self.folder(name) / "data")
 
+    def damage(self, name: str, line: str) -> str:
+        data = self.folder(name) / "data"
+        return subprocess.run(["sh", "-ec", line], cwd=data, check=True, capture_output=True, text=True).stdout
+
     def pid(self, name: str) -> int:
         """The server's pid."""
         return int((self.folder(name) / "run" / "server.pid").read_text())

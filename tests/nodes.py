@@ -59,6 +59,10 @@ class Nodes(ABC):
         """Delete the data of a node that is down."""
 
     @abstractmethod
+    def damage(self, name: str, line: str) -> str:
+        """Run a line of shell in the data folder of a node that is down; returns what it printed."""
+
+    @abstractmethod
     def log(self, name: str) -> str:
         """All that a node has said since it was born, in every one of its lives."""
 

@@ -91,6 +91,24 @@ majority() { # the vote that more than half of all declared Sentinels gave, or n
 
 elected_master() { votes | majority; }
 
+views() { # what each Sentinel that answers says of the master, a line each: HOST:PORT EPOCH FLAGS. All are asked at once.
+    for sentinel in $SENTINELS; do
+        printf 'SENTINEL GET-MASTER-ADDR-BY-NAME %s\nSENTINEL MASTER %s\n' "$MASTER_NAME" "$MASTER_NAME" |
+            ask "$sentinel" | awk 'NR == 1 { host = $0 } NR == 2 { port = $0 } NR > 2 && NR % 2 { key = $0; next }
+                { value[key] = $0 }
+                END { if (port ~ /^[0-9]+$/) print host ":" port, value["config-epoch"], value["flags"] }' &
+    done
+}
+
+await_witness() { # what the last server's witness notes at its end comes before whatever is done to its files next
+    witness_pid=$(cat "$RUN_DIR/witness.pid" 2>/dev/null) || return 0
+    since=$(now_ms)
+    while grep -q witness.sh "/proc/$witness_pid/cmdline" 2>/dev/null; do
+        if [ $(($(now_ms) - since)) -gt 3000 ]; then kill -KILL "$witness_pid" 2>/dev/null || true; fi
+        sleep 0.05
+    done
+}
+
 sentinel_settings() { # the commands that give a running Sentinel what was declared since its own file was seeded
     # shellcheck disable=SC2086
     printf "SENTINEL SET $MASTER_NAME %s %s\n" $SENTINEL_OPTIONS

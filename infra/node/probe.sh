@@ -4,7 +4,8 @@
 #   alive  live, or it reads its data set, or the node still waits for the decision with which it starts its server
 #   ready  a master that the Sentinels name, or a replica in sync; a Sentinel that sees a quorum
 #   in_place  ready, or it has no data and waits for its first decision: whoever deploys it goes on to the Sentinels
-#   settled  ready, or it never belonged to a deployment yet, and so has nobody to wait for
+#   settled  ready, or it never belonged to a deployment yet, and so has nobody to wait for; or it waits for nodes that are
+#            down, for no data node is a master
 set -eu
 here=$(dirname "$0")
 # shellcheck source=infra/node/lib.sh
@@ -46,7 +47,14 @@ in_place() {
 }
 
 never_served() {
-    [ ! -e "$RUN_DIR/server.pid" ] && [ ! -e "$DATA_DIR/dump.rdb" ] && [ ! -e "$DATA_DIR/appendonlydir" ]
+    [ ! -e "$RUN_DIR/server.pid" ] && [ ! -e "$DATA_DIR/dump.rdb" ] && [ ! -e "$DATA_DIR/appendonlydir" ] &&
+        [ ! -e "$DATA_DIR/reach" ]
+}
+
+nobody_serves() { # then a node waits for the others to tell what they have, and whoever deploys starts them next
+    for node in $DATA_NODES; do
+        if [ "$(role_of "$node")" = master ]; then return 1; fi
+    done
 }
 
 settled() {
@@ -57,7 +65,7 @@ settled() {
     elif [ -z "$(votes)" ]; then
         return # no Sentinel answers: whoever deploys starts them after the data nodes
     else
-        never_served
+        never_served || nobody_serves
     fi
 }
 

@@ -8,12 +8,13 @@ here=$(dirname "$0")
 # shellcheck source=infra/node/lib.sh
 . "$here/lib.sh"
 load_node_env "$1"
+# shellcheck source=infra/node/reach.sh
+. "$here/reach.sh"
 NODE_ENV=$1 # for on-event.sh, which the Sentinel starts
 export NODE_ENV
 
 START_TIMEOUT_S=${START_TIMEOUT_S:-600}
 SPIN_WINDOW_S=10
-UNSYNCED="$DATA_DIR/unsynced" # there: this replica was born empty and has never been in sync
 
 tell_pid() { # tell_pid supervisor|server PID: whole or not at all, for whoever looks at any moment
     echo "$2" >"$RUN_DIR/$1.pid.new"
@@ -27,75 +28,96 @@ cp "$CONF_DIR/users.acl" "$RUN_DIR/users.acl.loaded"
 if [ "$NODE_KIND" = sentinel ]; then cp "$CONF_DIR/sentinel.conf" "$RUN_DIR/sentinel.conf.loaded"; fi
 trap 'exit 0' TERM INT # as process 1 of a container a shell ignores what it has no trap for
 
-has_data() {
-    [ ! -e "$UNSYNCED" ] && { [ -s "$DATA_DIR/dump.rdb" ] || [ -n "$(ls -A "$DATA_DIR/appendonlydir" 2>/dev/null)" ]; }
-}
-
-peers() {
-    for node in $DATA_NODES; do
-        if [ "$node" != "$ME" ]; then echo "$node"; fi
-    done
-}
-
-data_at() { # full, empty, or nothing when the peer does not answer
-    info=$(ask "$1" INFO) || return 0
-    if echo "$info" | grep -qE '^db[0-9]+:keys=|^loading:1'; then echo full; else echo empty; fi
-}
-
 # Sets decision to `master`, `replica HOST:PORT` or `wait`, with the reason.
 decide() {
     decision='wait'
-    elected=$(elected_master)
+    seen=$(views)
+    elected=$(echo "$seen" | awk '{ print $1 }' | majority)
     if [ -z "$elected" ]; then
         reason="no majority of the Sentinels ($SENTINELS) names a master"
     elif [ "$elected" = "$ME" ]; then
         decide_as_elected
+    elif hear "$elected" && [ "$said_role" = slave ] && [ "$said_link" = up ]; then
+        reason="the Sentinels name $elected, which says it is a replica"
     else
-        case $(role_of "$elected") in
-            slave) reason="the Sentinels name $elected, which says it is a replica" ;;
-            # A master that is down may never return, and then only a replica that runs can be promoted. Following it
-            # is safe: should it return empty, it sees the data here and refuses to serve (decide_as_elected).
-            *) decision="replica $elected" reason="the Sentinels name $elected" ;;
-        esac
+        # A master that is down may never return, and then only a replica that runs can be promoted. Following it is safe:
+        # should it return with less than there is here, it sees that and does not serve (decide_as_elected).
+        decision="replica $elected" reason="the Sentinels name $elected"
     fi
 }
 
 decide_as_elected() {
+    named="the Sentinels name this node"
+    fullest="" furthest=$reach absent="" whole=1 patience=$PATIENCE_MS
     for peer in $(peers); do
-        if [ "$(role_of "$peer")" = master ]; then
-            reason="the Sentinels name this node, but $peer says role:master"
+        if ! hear "$peer"; then
+            absent="$absent${absent:+ and }$peer"
+            continue
+        fi
+        if [ "$said_role" = master ]; then
+            reason="$named, but $peer says role:master"
             return
         fi
+        [ "$(state_of "$said_reach")" != whole ] || whole=$((whole + 1))
+        if [ "$(compare "$furthest" "$said_reach" "$tolerance")" = more ]; then fullest=$peer furthest=$said_reach; fi
     done
-    if has_data; then
-        decision=master reason="the Sentinels name this node and its data is here"
-        return
-    fi
-    for peer in $(peers); do
-        case $(data_at "$peer") in
-            full)
-                reason="the Sentinels name this node, but its data is gone and $peer has some: they must promote another"
-                return
-                ;;
-            empty) ;;
-            *)
-                reason="the Sentinels name this node, but it has no data, and $peer, which may have some, does not answer"
-                return
-                ;;
+    state=$(state_of "$reach")
+    # A node that was killed just after its promotion has not noted it, and neither has anybody else: its data set is newer
+    # than it says.
+    epoch=$(echo "$seen" | awk '{ print $1, $2 }' | majority)
+    if [ "$state" = whole ] && is_older_than "${epoch#* }" "$furthest"; then fullest=""; fi
+    # A key that one more node confirmed is on two of them: of all but one, one has it. For the last one, a moment.
+    # shellcheck disable=SC2086
+    if [ "$whole" -ge $(($(set -- $DATA_NODES && echo $#) - 1)) ]; then patience=1000; fi
+    if [ -n "$fullest" ]; then
+        # As a replica that nobody promotes it tells its peers what it has, so that they can compare themselves.
+        decision="replica $fullest"
+        reason="$named, but $holding: $(tell "$reach"), and $fullest has $(tell "$furthest"): they must promote another"
+    elif [ -n "$absent" ] && [ "$state" != whole ]; then
+        reason="$named, but $holding, and $absent, which may have some, does not answer"
+    elif [ -n "$absent" ] && [ $(($(now_ms) - begun)) -lt "$patience" ]; then
+        reason="$named and $holding, but $absent, which may have more, does not answer yet"
+    elif [ "$state" = broken ]; then
+        reason="$named, but $holding, and nobody has any: see docs/runbook.md"
+    elif is_being_replaced; then
+        reason="$named, but one of them says $flags of it"
+    else
+        decision=master
+        case $state in
+            whole) reason="$named and its data is here" ;;
+            cut) reason="$named, and though $holding, nobody has more than its $(tell "$reach")" ;;
+            none) reason="a first boot: no data anywhere" ;;
         esac
-    done
-    decision=master reason="a first boot: no data anywhere"
+    fi
+}
+
+is_older_than() { # is_older_than EPOCH REACH
+    echo "$1 $2" | awk '{ split($2, word, "."); exit !(NF == 2 && word[1] != "x" && word[1] + 0 < $1 + 0) }'
+}
+
+# A failover that is on its way is not stopped by a master that returns. One is about to begin where a Sentinel takes this
+# node for dead; but if nobody can be promoted, they say so for ever.
+is_being_replaced() {
+    flags=$(echo "$seen" | sed 's/.* //' | tr ',' '\n' | grep -E '^(failover_in_progress|o_down|s_down)$' | sort | head -n 1)
+    case $flags in
+        "") return 1 ;;
+        failover_in_progress) doubted_ms=0 ;;
+        *)
+            [ "${doubted_ms:-0}" != 0 ] || doubted_ms=$(now_ms)
+            [ $(($(now_ms) - doubted_ms)) -lt 3000 ]
+            ;;
+    esac
 }
 
 await_decision() {
-    begun=$(now_ms) said_ms=0 said=""
+    begun=$(now_ms) said_ms=0 last_reason=""
     while :; do
         decide
         [ "$decision" = wait ] || break
         waited=$(($(now_ms) - begun))
-        if [ "$reason" != "$said" ] || [ $((waited - said_ms)) -ge 10000 ]; then
+        if [ "$reason" != "$last_reason" ] || [ $((waited - said_ms)) -ge 10000 ]; then
             log "waiting ($((waited / 1000)) s): $reason"
-            said=$reason said_ms=$waited
+            last_reason=$reason said_ms=$waited
         fi
         if [ "$waited" -gt $((START_TIMEOUT_S * 1000)) ]; then
             log "no decision within $START_TIMEOUT_S s: $reason"
@@ -107,7 +129,15 @@ await_decision() {
 }
 
 configure_data() {
-    if [ "$MODE" = standalone ]; then decision=master; else await_decision; fi
+    if [ "$MODE" = standalone ]; then
+        decision=master
+    else
+        await_witness
+        disk_reach
+        if [ -n "${DOES_NOT_LOAD:-}" ]; then broken "the server does not load it"; fi
+        tolerance=$((TOLERANCE + 3 * noise))
+        await_decision
+    fi
     config="$RUN_DIR/redis.conf"
     {
         echo "include $CONF_DIR/redis.conf"
@@ -117,26 +147,57 @@ configure_data() {
         tls_paths
         case $decision in replica*)
             at=${decision#replica }
+            keep_what_a_sync_replaces
             echo "replicaof ${at%:*} ${at##*:}"
-            # Priority 0 keeps an empty node from being promoted over those that have the data.
-            if ! has_data; then
-                : >"$UNSYNCED"
-                echo "replica-priority 0"
-            fi
+            # Offsets begin anew with each start, so Sentinel cannot see who has more. witness.sh raises it.
+            echo "replica-priority 0"
             ;;
         esac
+        if [ "$MODE" = sentinel ]; then echo "$BOARD $reach"; fi
     } >"$config"
 }
 
-become_eligible_when_synced() {
-    # Both until they succeed: an answer that came too late once must not leave a replica that is never promoted.
-    until [ "$(ask "$ME" INFO replication | info_field master_link_status)" = up ] &&
-        [ "$(ask "$ME" CONFIG SET replica-priority 100)" = OK ]; do
-        kill -0 "$1" 2>/dev/null || return 0
-        sleep 0.1
+keep_what_a_sync_replaces() {
+    case $(state_of "$reach") in
+        none | broken) if has_files; then set_aside "$holding"; fi ;;
+        *)
+            if hear "$at" && [ "$said_role" = master ] && exceeds "$reach" "$said_reach"; then
+                set_aside "it has $(tell "$reach"), which $at, whose data set is of $(tell "$said_reach"), never had"
+            fi
+            ;;
+    esac
+    if [ "$(state_of "$reach")" = none ]; then
+        write_note "$NONE" 0 0 0 - 0
+        rm -f "$DATA_DIR/unsynced"
+    fi
+}
+
+has_files() {
+    [ -s "$DATA_DIR/dump.rdb" ] || [ -n "$(ls -A "$AOF" 2>/dev/null)" ]
+}
+
+set_aside() { # set_aside REASON: the two latest are kept
+    folder="$DATA_DIR/set-aside-$(date '+%Y%m%dT%H%M%S')"
+    mkdir -p "$folder"
+    for file in "$AOF" "$DATA_DIR/dump.rdb" "$NOTE"; do
+        if [ -e "$file" ]; then mv "$file" "$folder"; fi
     done
-    rm -f "$UNSYNCED"
-    log "in sync for the first time: may be promoted from now on"
+    log "before this node syncs anew, its old files are set aside in $folder (docs/runbook.md): $1"
+    reach=$NONE
+    set -- "$DATA_DIR"/set-aside-*
+    while [ $# -gt 2 ]; do
+        rm -rf "$1"
+        log "removed $1: the two latest are kept"
+        shift
+    done
+}
+
+# The server's own check of its append-only files is the same program by another name. That a tail is cut off is no reason
+# not to load them.
+refuses_its_data() {
+    check="$RUN_DIR/redis-check-aof.valkey-check-aof"
+    ln -sf "$(command -v "$SERVER")" "$check"
+    "$check" "$AOF/appendonly.aof.manifest" 2>&1 | grep -qE 'format error|not sane|RDB ERROR|is empty|Cannot open'
 }
 
 known_master() { # for a Sentinel without a state of its own: what the others know, else who says so, else the first node
@@ -229,8 +290,10 @@ if [ "$NODE_KIND" = sentinel ]; then
     apply_sentinel_options "$server_pid" &
     renew_links_that_spin "$server_pid" &
     watcher=$!
-elif [ -e "$UNSYNCED" ] && [ "$decision" != master ]; then
-    become_eligible_when_synced "$server_pid" &
+elif [ "$MODE" = sentinel ]; then
+    "$here/witness.sh" "$NODE_ENV" "$server_pid" "$reach" &
+    witness=$!
+    echo "$witness" >"$RUN_DIR/witness.pid"
 fi
 
 # A trapped signal ends `wait` early: the server's own end is what counts.
@@ -240,6 +303,11 @@ while kill -0 "$server_pid" 2>/dev/null; do
     wait "$server_pid" || status=$?
 done
 [ -z "${watcher:-}" ] || kill "$watcher" 2>/dev/null || true
+if [ -n "${witness:-}" ]; then wait "$witness" || true; fi
 if [ -n "$stopping" ]; then exit 0; fi
 log "the server ended by itself, status $status"
+if [ "$status" = 1 ] && [ -n "${witness:-}" ] && refuses_its_data; then
+    log "it does not load its data"
+    DOES_NOT_LOAD=yes exec "$0" "$NODE_ENV"
+fi
 exit 1

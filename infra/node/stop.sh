@@ -25,3 +25,4 @@ while kill -0 "$server" 2>/dev/null; do
     fi
     sleep 0.05
 done
+await_witness

@@ -56,15 +56,20 @@ class DockerNodes(Nodes):
             container.unpause()
 
     def wipe(self, name: str) -> None:
+        self.damage(name, "rm -rf /data/* /data/.[!.]*")
+
+    def damage(self, name: str, line: str) -> str:
         volume = f"{self._container(name).name}-data"
-        self._stack.client.containers.run(
+        said = self._stack.client.containers.run(
             self._stack.settings["image"],
-            entrypoint=["sh", "-c", "rm -rf /data/* /data/.[!.]*"],
+            entrypoint=["sh", "-ec", line],
             volumes={volume: {"bind": "/data"}},
+            working_dir="/data",
             user="0",
             network_mode="none",
             remove=True,
         )
+        return str(said.decode(errors="replace"))
 
     def log(self, name: str) -> str:
         return str(self._container(name).logs().decode(errors="replace"))

@@ -72,10 +72,13 @@ class KubernetesNodes(Nodes):
             self._signal(name, self._pod(name)["metadata"]["uid"], "CONT")
 
     def wipe(self, name: str) -> None:
+        self.damage(name, "rm -rf ./* ./.[!.]*")
+
+    def damage(self, name: str, line: str) -> str:
         claim = self._stack.get("pvc", f"data-{name}")["spec"]["volumeName"]
         spec = get("pv", claim)["spec"]
         path = (spec.get("hostPath") or spec["local"])["path"]
-        lab("node-exec", self._home[name], "sh", "-c", f"rm -rf {path}/* {path}/.[!.]*")
+        return lab("node-exec", self._home[name], "sh", "-ec", f"cd {path}; {line}")
 
     def log(self, name: str) -> str:
         return self._logs.of(name)

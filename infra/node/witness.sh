@@ -1,0 +1,172 @@
+#!/bin/sh
+# Beside a data node's server for as long as it runs: witness.sh NODE_ENV SERVER_PID REACH
+#
+# It notes how far the data set reaches (reach.sh), once a second and when the server has ended, however that was; tells it
+# to the peers; and says when this node, which started with priority 0, may be promoted: once it is in sync, or, if no
+# master answers, once it has compared itself with enough others and none has more.
+set -eu
+here=$(dirname "$0")
+# shellcheck source=infra/node/lib.sh
+. "$here/lib.sh"
+load_node_env "$1"
+# shellcheck source=infra/node/reach.sh
+. "$here/reach.sh"
+trap '' TERM INT HUP # it ends with its server
+server=$2 reach=$3
+
+MOVING_MS=10000 # for as long a failover that began without this node may end
+TELL_MS=5000
+begun=$(now_ms)
+settled_ms=$begun
+eligible="" told=$reach told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
+
+runs() { kill -0 "$server" 2>/dev/null; }
+
+say() { # say REASON: once
+    if [ "$1" != "$last_reason" ]; then log "$1"; fi
+    last_reason=$1
+}
+
+# Which time this data set is of: told by the master, and by the Sentinels to a master.
+follow_the_time() {
+    if [ "$said_replid" = "${reach##*.}" ]; then
+        after_epoch=${reach#*.}
+        reach="${reach%%.*}.${after_epoch%%.*}.$said_offset.${reach#*.*.*.}"
+    elif [ "$said_role" = master ]; then
+        # Without a backlog no replica was ever attached: nobody else has a part in this time, and it gets another replid.
+        [ "$said_backlog" = 1 ] || return 1
+        named=$(views | awk '{ print $1, $2 }' | majority)
+        [ "${named% *}" = "$ME" ] || return 1
+        reach=$(echo "$reach" | awk -F. -v OFS=. -v epoch="${named#* }" -v replid="$said_replid" -v offset="$said_offset" \
+            -v replid2="$said_replid2" -v parted="$said_parted" -v begun="$said_begun" '{
+                from = $3; start = begun
+                if ($9 == replid2) from = start = parted
+                if ($1 == "x" || epoch > $1 + 0) generation = 0
+                else { epoch = $1; generation = $2 + 1 }
+                print epoch, generation, offset, "whole", $1, $2, from, start, replid
+            }')
+        log "the master of a time of its own: $(tell "$reach")"
+    else
+        [ "$said_link" = up ] || return 1
+        replid=$said_replid offset=$said_offset
+        hear "$said_master" && [ "${said_reach##*.}" = "$replid" ] || return 1
+        reach=$(echo "$said_reach" | awk -F. -v OFS=. -v offset="$offset" '{ $3 = offset; $4 = "whole"; print }')
+    fi
+}
+
+note() { # the word and the bytes of one moment, with those that are about to be written
+    read_manifest || return 0
+    if [ "$base" != "$base_noted" ]; then id=$(identity) base_noted=$base; fi
+    # shellcheck disable=SC2086
+    bytes=$(bytes_in $files)
+    if [ "$size" -lt "$bytes" ]; then bytes=$size; fi
+    offset=${reach#*.*.}
+    ahead=$((${offset%%.*} - bytes - unwritten)) lost=0
+    if [ "$id ${reach##*.}" = "$ahead_of" ] && [ "$ahead" -gt "$ahead_then" ]; then lost=$((ahead - ahead_then)); fi
+    ahead_then=$ahead ahead_of="$id ${reach##*.}"
+    write_note "$reach" $((bytes + unwritten)) "$bytes" "$lost" "$id" "$top"
+}
+
+note_the_end() { # the most that was ever there: what is missing later was cut off
+    if ! read_manifest || ! all_there || ! read_note || [ "$(identity) $top" != "$base_then $top_then" ]; then return 0; fi
+    # shellcheck disable=SC2086
+    bytes=$(bytes_in $files)
+    if [ "$bytes" -gt "$seen" ]; then write_note "$noted" "$written" "$bytes" "$noise" "$base_then" "$top_then"; fi
+}
+
+tell_peers() {
+    [ "$reach" != "$told" ] || return 0
+    # The offset of now is in INFO: it need not be told each time.
+    if [ "${reach##*.}" = "${told##*.}" ] && [ $(($(now_ms) - told_ms)) -lt "$TELL_MS" ]; then return 0; fi
+    if [ "$(ask "$ME" CONFIG SET "$BOARD" "$reach")" = OK ]; then told=$reach told_ms=$(now_ms); fi
+}
+
+set_priority() { # set_priority NUMBER REASON
+    if [ "$(ask "$ME" CONFIG SET replica-priority "$1")" = OK ]; then say "$2"; else return 1; fi
+}
+
+compare_with_peers() {
+    own_keys=$said_keys
+    # shellcheck disable=SC2086
+    set -- $DATA_NODES
+    enough=$(($# - 1)) # a key that one more confirmed is on two nodes
+    answered=1 fuller=""
+    for peer in $(peers); do
+        if ! hear "$peer" || [ "$said_loading" = 1 ]; then continue; fi
+        if [ "$said_role" = master ]; then return 0; fi # a sync comes, or the roles are moving
+        answered=$((answered + 1))
+        if [ "$(compare "$reach" "$said_reach" "$TOLERANCE" "$own_keys" "$said_keys")" = more ]; then
+            fuller=$peer its_reach=$said_reach
+        fi
+    done
+    if [ -n "$fuller" ]; then
+        set_priority 0 "may not be promoted: it has $(tell "$reach"), and $fuller has $(tell "$its_reach")"
+    elif [ "$(state_of "$reach")" = none ]; then
+        say "may not be promoted: it has no data"
+    elif [ "$answered" -gt "$enough" ] ||
+        { [ "$answered" -ge "$enough" ] && [ $(($(now_ms) - begun)) -gt "$PATIENCE_MS" ]; }; then
+        set_priority 100 "may be promoted: no other one has more than $(tell "$reach")"
+    else
+        say "may not be promoted yet: it has $(tell "$reach"), and too few others tell what they have (docs/runbook.md)"
+    fi
+}
+
+become_eligible() {
+    if [ "$said_link" = up ]; then
+        if set_priority 100 "in sync with $said_master: may be promoted from now on"; then eligible=yes; fi
+    else
+        compare_with_peers
+    fi
+}
+
+# It took the role while another one was about to be promoted in its place, as the Sentinels will tell it in a while.
+step_back() {
+    [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ] || return 0
+    seen=$(views)
+    named=$(echo "$seen" | awk '{ print $1 }' | majority)
+    if [ "$named" = "$ME" ]; then
+        case $seen in *failover_in_progress*) named=$(peers) ;; *) return 0 ;; esac
+    fi
+    for node in $named; do
+        if [ "$(role_of "$node")" = master ]; then
+            ask "$ME" REPLICAOF "${node%:*}" "${node##*:}" >/dev/null && log "$node was promoted meanwhile: following it"
+            return
+        fi
+    done
+}
+
+witness() {
+    hear "$ME" && [ "$said_loading" != 1 ] || return 0
+    if [ "$said_role" = master ]; then step_back; fi
+    if [ -z "$eligible" ] && [ "$said_role" = slave ]; then
+        become_eligible
+        hear "$ME" || return 0
+    fi
+    size=$said_size unwritten=$said_unwritten
+    if [ "$said_base_size" = 0 ]; then size=$((size + $(first_base_size))); fi
+    # While a data set is written anew, as after a full sync, the files are still those of the old one.
+    if [ "$said_on_disk" = yes ] && follow_the_time; then
+        note
+        tell_peers
+        settled_ms=$(now_ms)
+    fi
+}
+
+first_base_size() { # the first base file of all is not in the server's own count
+    if read_manifest && [ -n "$base" ]; then bytes_in "$base"; else echo 0; fi
+}
+
+is_moving() { # soon after a start, or when roles have changed
+    unsettled=$(($(now_ms) - settled_ms))
+    [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ] || { [ "$unsettled" -gt 1500 ] && [ "$unsettled" -lt "$MOVING_MS" ]; }
+}
+
+while runs; do
+    witness || true
+    for fifth in 1 2 3 4 5; do
+        runs || break
+        sleep 0.2
+        if [ "$fifth" = 2 ] && is_moving; then break; fi
+    done
+done
+note_the_end

@@ -1,0 +1,179 @@
+"""Law 0: what a node would load decides, not what lies about.
+
+Each case kills all six, does something to the files of data nodes, and starts everybody in some order. Whatever it was,
+the fullest data set is served by all, by one master, and nobody is ever the master with less.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+from redis.exceptions import RedisError
+
+from client.connect import connect
+from client.links import open_as
+from tests.background import meanwhile
+from tests.nodes import Nodes
+
+RECOVERY_S = 60
+NOTED_S = 2
+"""How far a data set reaches is noted once a second."""
+
+# Shell lines for a data folder. Files are cut in place: they keep their owner.
+AOF_GONE = "rm -r appendonlydir"
+INCR_EMPTIED = "for each in appendonlydir/*.incr.aof; do : >$each; done"
+TAIL_CUT = "for each in appendonlydir/*.incr.aof; do head -c -{bytes} $each >part; cat part >$each; rm part; done"
+MANIFEST_GONE = "rm appendonlydir/*.manifest"
+MANIFEST_WRONG = "echo garbage >appendonlydir/appendonly.aof.manifest"
+BASE_CUT = "for each in appendonlydir/*.base.rdb; do head -c 30 $each >part; cat part >$each; rm part; done"
+BASE_GONE = "rm appendonlydir/*.base.rdb"
+ZEROS_AT_THE_END = "for each in appendonlydir/*.incr.aof; do head -c 4096 /dev/zero >>$each; done"
+EMPTIED = "rm -rf ./* ./.[!.]*"
+KEEP_A_COPY = "rm -rf copy; mkdir copy; cp -pR appendonlydir copy; if [ -e reach ]; then cp -p reach copy; fi"
+OLD_AOF_BACK = "rm -r appendonlydir; mv copy/appendonlydir ."
+OLD_FOLDER_BACK = "rm -rf appendonlydir reach; mv copy/* ."
+
+
+def fill(deployment: Nodes, prefix: str, keys: int = 50) -> None:
+    with connect(deployment.contract) as client:
+        for number in range(keys):
+            client.set(f"{prefix}:{number}", "x" * 50)
+
+
+def sizes(deployment: Nodes) -> list[int]:
+    return [deployment.ask(name, "DBSIZE") for name in deployment.data]
+
+
+@contextmanager
+def watching_masters(deployment: Nodes) -> Iterator[set[int]]:
+    """How many keys those who said role:master had, many times a second."""
+    seen: set[int] = set()
+
+    def look(done: threading.Event) -> None:
+        while not done.is_set():
+            for node in deployment.contract.nodes:
+                with (
+                    suppress(RedisError, OSError),
+                    closing(open_as(deployment.contract, "operator", node.endpoint, 0.5)) as link,
+                ):
+                    if link.execute_command("ROLE")[0] == "master":  # type: ignore[no-untyped-call]
+                        seen.add(link.execute_command("DBSIZE"))  # type: ignore[no-untyped-call]
+            time.sleep(0.05)
+
+    with meanwhile(look):
+        yield seen
+
+
+def start(deployment: Nodes, *groups: Sequence[str], apart_s: float = 0.3) -> None:
+    for names in groups:
+        deployment.start(*names)
+        time.sleep(apart_s)  # not a wait for anything: nodes of a real outage come back one after the other
+
+
+def start_in_order(deployment: Nodes, order: str, master: str) -> None:
+    replicas = [name for name in deployment.data if name != master]
+    groups = {
+        "together": [deployment.names],
+        "master first": [[master], replicas, deployment.sentinels],
+        "master last": [replicas, deployment.sentinels, [master]],
+        "master in the middle": [replicas[:1], [master], deployment.sentinels, replicas[1:]],
+        "sentinels first": [deployment.sentinels, [master], replicas],
+        "sentinels and the master first": [[*deployment.sentinels, master], replicas],
+    }
+    start(deployment, *groups[order])
+
+
+def recover(deployment: Nodes, keys: int, order: str, master: str) -> None:
+    """Start everybody, and wait until the fullest data set, of so many keys, is served by all."""
+    begun = time.monotonic()
+    with watching_masters(deployment) as served:
+        start_in_order(deployment, order, master)
+        deployment.await_converged(RECOVERY_S)
+    print(f"one master after {time.monotonic() - begun:.1f} s: {deployment.master()}, it was {master}")
+    assert sizes(deployment) == [keys] * len(deployment.data)
+    assert min(served) == keys, f"a master had {min(served)} keys of {keys}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is done to the files of the master that was killed with all others, and in which order all start."""
+
+    line: str
+    order: str = "together"
+
+
+CASES = {
+    "the dump alone": Case(AOF_GONE),
+    "incr emptied": Case(INCR_EMPTIED, "sentinels and the master first"),
+    "tail cut": Case(TAIL_CUT.format(bytes=1500), "master first"),
+    "tail cut by a few bytes": Case(TAIL_CUT.format(bytes=9), "sentinels first"),
+    "manifest missing": Case(MANIFEST_GONE, "master in the middle"),
+    "manifest wrong": Case(MANIFEST_WRONG, "master last"),
+    "base cut": Case(BASE_CUT),
+    "base missing": Case(BASE_GONE, "master first"),
+    "zeros at the end": Case(ZEROS_AT_THE_END, "sentinels first"),
+    "emptied": Case(EMPTIED, "sentinels and the master first"),
+}
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("name", CASES)
+def test_a_master_with_damaged_files_is_replaced(process_nodes: Nodes, name: str) -> None:
+    deployment, case = process_nodes, CASES[name]
+    deployment.heal()
+    master = deployment.master()
+    fill(deployment, name)
+    time.sleep(NOTED_S)
+    keys = deployment.ask(master, "DBSIZE")
+    deployment.kill(*deployment.names)
+    deployment.damage(master, case.line)
+    recover(deployment, keys, case.order, master)
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize(("line", "order"), [(OLD_AOF_BACK, "together"), (OLD_FOLDER_BACK, "master first")])
+def test_a_master_with_an_older_copy_of_its_files_is_replaced(process_nodes: Nodes, line: str, order: str) -> None:
+    deployment = process_nodes
+    deployment.heal()
+    master = deployment.master()
+    fill(deployment, "copied")
+    time.sleep(NOTED_S)
+    deployment.damage(master, KEEP_A_COPY)
+    fill(deployment, "after-the-copy", 80)
+    keys = deployment.ask(master, "DBSIZE")
+    deployment.kill(*deployment.names)
+    deployment.damage(master, line)
+    recover(deployment, keys, order, master)
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("order", ["together", "master first"])
+@pytest.mark.parametrize("line", [EMPTIED, INCR_EMPTIED])
+def test_the_fuller_replica_is_promoted(process_nodes: Nodes, line: str, order: str) -> None:
+    """Whichever of the two had the higher address or ended first: it has what the master has lost."""
+    deployment = process_nodes
+    deployment.heal()
+    master, lagging, fuller = deployment.master(), *sorted(deployment.replicas())
+    deployment.kill(lagging)
+    fill(deployment, f"more-{order}", 100)
+    keys = deployment.ask(fuller, "DBSIZE")
+    deployment.kill(fuller)
+    deployment.kill(*deployment.names)
+    deployment.damage(master, line)
+    recover(deployment, keys, order, master)
+
+
+@pytest.mark.parametrize("line", [AOF_GONE, INCR_EMPTIED], ids=["the dump alone", "incr emptied"])
+def test_everywhere_a_master_that_would_load_less_is_replaced(deployment: Nodes, line: str) -> None:
+    master = deployment.master()
+    fill(deployment, "everywhere")
+    time.sleep(NOTED_S)
+    keys = deployment.ask(master, "DBSIZE")
+    deployment.kill(*deployment.names)
+    deployment.damage(master, line)
+    recover(deployment, keys, "together", master)
