@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from infra.contract import render_env
-from infra.settings import Settings
+from infra.settings import DEFAULT_MAXCLIENTS, Settings
 from infra.topology import Kind, Node, Topology
 
 # Applications get every channel but those that start with '_': Sentinel's hellos travel on `__sentinel__:hello`
-# and are not authenticated, so whoever may publish there can redirect a Sentinel.
-_APP_CHANNELS = "&[^_]*"
+# and are not authenticated, so whoever may publish there can redirect a Sentinel. Of the others they may hear what the
+# server says of keys. A pattern is allowed literally or not at all, so they may listen by any: a hello holds no secret.
+_APP_CHANNELS = "&[^_]* &__keyspace@* &__keyevent@*"
+_APP_LISTENS = "(allchannels +psubscribe)"
 _HELLO = "&__sentinel__:hello"
 
 # What an application may do. Kinds of data and the caller's own connection go as a whole, so that it also has what is
@@ -41,7 +43,7 @@ _APP_COMMANDS = (
     " +acl|whoami +dbsize +info +lolwut +role +time"
 )
 _DATA_RIGHTS = {
-    "app": f"~* {_APP_CHANNELS} {_APP_KINDS} {_APP_COMMANDS}",
+    "app": f"~* {_APP_CHANNELS} {_APP_KINDS} {_APP_COMMANDS} {_APP_LISTENS}",
     "replica": "+psync +replconf +ping",
     "sentinel": f"{_HELLO} +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info"
     " +client|setname +client|kill +script|kill",
@@ -114,6 +116,9 @@ def _redis_conf(node: Node, topology: Topology, settings: Settings, bind: str) -
         "daemonize no",
         f"maxmemory {settings.maxmemory}",
         f"maxmemory-policy {settings.maxmemory_policy}",
+        *([] if settings.maxclients == DEFAULT_MAXCLIENTS else [f"maxclients {settings.maxclients}"]),
+        f"client-output-buffer-limit {settings.client_output_buffer_limit}",
+        f'notify-keyspace-events "{settings.notify_keyspace_events}"',
         # A master that restarts empty makes every replica drop its data, so the AOF is not an option.
         "appendonly yes",
         f"appendfsync {settings.appendfsync}",
@@ -121,7 +126,7 @@ def _redis_conf(node: Node, topology: Topology, settings: Settings, bind: str) -
         # The default delay of 5 s waits for more replicas; ours are few, and a quick second copy is worth more.
         "repl-diskless-sync yes",
         "repl-diskless-sync-delay 0",
-        "repl-backlog-size 16mb",
+        f"repl-backlog-size {settings.repl_backlog_size}",
         f"min-replicas-to-write {settings.min_replicas_to_write if clustered else 0}",
         f"min-replicas-max-lag {settings.min_replicas_max_lag}",
         "tcp-keepalive 60",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from infra.setting_rules import UNIT_BYTES, bytes_of
 
 
 def majority(sentinels: int) -> int:
@@ -80,6 +83,19 @@ def _ports_do_not_clash(data_port: int, replicas: int, sentinel_port: int, senti
     taken = f"{data[0]}-{data[-1]}, the data nodes' (clash on {', '.join(clash)})"
     free = data[-1] + 1 if data[-1] + sentinels <= 65535 else data[0] - sentinels
     return Conflict("sentinel_port", f"{sentinels} ports in a row outside {taken}", str(free))
+
+
+def memory_here() -> int:
+    """The bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _memory_is_there(target: str, maxmemory: str) -> Conflict | None:
+    """Elsewhere the engine or the cluster knows. Each node alone: they share, and seldom are all full."""
+    there = memory_here() // UNIT_BYTES["mb"]
+    if target != "process" or bytes_of(maxmemory) <= there * UNIT_BYTES["mb"]:
+        return None
+    return Conflict("maxmemory", f"at most {there}mb, the memory of this machine", f"{there // 4}mb")
 
 
 def _containers_have_an_image(target: str, image: str) -> Conflict | None:
@@ -180,6 +196,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Conflict | None]], ...] = (
     (("sentinel_port", "sentinels"), _sentinel_ports_exist),
     (("data_port", "replicas", "sentinel_port", "sentinels"), _ports_do_not_clash),
     (("ca_certificate", "ca_key"), _own_authority_serves),
+    (("target", "maxmemory"), _memory_is_there),
     (("target", "image"), _containers_have_an_image),
     (("target", "gateway", "gateway_image"), _gateway_has_an_image),
     (("target", "firewall", "firewall_image"), _docker_has_a_firewall_image),

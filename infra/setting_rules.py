@@ -130,9 +130,10 @@ class Flag:
 
 @dataclass(frozen=True)
 class MemorySize:
-    """A size as Redis spells it (kb, mb and gb are powers of 1024), kept as text. `minimum` is a size too."""
+    """A size as Redis spells it (kb, mb and gb are powers of 1024), kept as text. The bounds are sizes too."""
 
     minimum: str
+    maximum: str
     kind = "size"
 
     def read(self, text: str) -> str:
@@ -140,15 +141,56 @@ class MemorySize:
             raise Refused(self.describe())
         if bytes_of(text) < bytes_of(self.minimum):
             raise Refused(self.describe(), self.minimum)
+        if bytes_of(text) > bytes_of(self.maximum):
+            raise Refused(self.describe())
         return text
 
     def describe(self) -> str:
-        return f"a whole number and kb, mb or gb, at least {self.minimum}"
+        return f"a whole number and kb, mb or gb, at least {self.minimum}, at most {self.maximum}"
 
 
 def bytes_of(size: str) -> int:
     """Bytes of a text that SIZE matches."""
     return int(size[:-2]) * UNIT_BYTES[size[-2:]]
+
+
+@dataclass(frozen=True)
+class BufferLimits:
+    """What Redis' client-output-buffer-limit says, for some kinds of client or all; kept whole, in one spelling."""
+
+    kind = "limits"
+    defaults = "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60"
+    spelling = re.compile(
+        r"(normal|replica|pubsub) (0|[1-9][0-9]{0,8}(?:kb|mb|gb)?) (0|[1-9][0-9]{0,8}(?:kb|mb|gb)?) (0|[1-9][0-9]{0,5})"
+    )
+
+    def read(self, text: str) -> str:
+        found = [match.groups() for match in self.spelling.finditer(text)]
+        given = {kind: limits for kind, *limits in found}
+        if not found or " ".join(" ".join(each) for each in found) != text or len(given) < len(found):
+            raise Refused(self.describe())
+        whole = {kind: limits for kind, *limits in self.spelling.findall(self.defaults)} | given
+        return " ".join(f"{kind} {' '.join(limits)}" for kind, limits in whole.items())
+
+    def describe(self) -> str:
+        return f"normal, replica, pubsub, each once: its hard limit, soft limit and soft seconds; {self.defaults}"
+
+
+@dataclass(frozen=True)
+class KeyspaceEvents:
+    """Redis' letters for notify-keyspace-events; empty for none."""
+
+    kind = "letters"
+    channels, classes = "KE", "g$lshzxetdmnA"
+
+    def read(self, text: str) -> str:
+        known = len(set(text)) == len(text) and not set(text) - set(self.channels + self.classes)
+        if text and not (known and set(text) & set(self.channels) and set(text) & set(self.classes)):
+            raise Refused(self.describe())
+        return text
+
+    def describe(self) -> str:
+        return f"K (by key), E (by event) or both, and what is told of {self.classes}, each once: Ex; empty for none"
 
 
 @dataclass(frozen=True)

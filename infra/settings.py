@@ -22,12 +22,14 @@ from infra.problems import ConfigurationError
 from infra.setting_checks import majority
 from infra.setting_reader import Derived, DevFiles, Option, Reader
 from infra.setting_rules import (
+    BufferLimits,
     EngineAddress,
     FilePath,
     Flag,
     GatewayAddress,
     HostNames,
     HostPort,
+    KeyspaceEvents,
     KubernetesName,
     MasterName,
     MemorySize,
@@ -92,6 +94,9 @@ FIREWALL_OF_TARGET = Derived(
 GATEWAY_OF_TARGET = Derived(
     "`true`, on target process `false`", lambda _stack, values: str(values.get("target") != "process").lower()
 )
+DEFAULT_MAXCLIENTS = 10000
+# No machine has more. What this machine has is asked on target process, where it matters (infra/setting_checks.py).
+LARGEST_MACHINE = "32768gb"
 MAJORITY = Derived("the majority of `sentinels`", _quorum_of)
 PORT = Whole(1024, 65535)
 
@@ -145,11 +150,26 @@ class Settings(BaseModel):
     sentinel_port: Annotated[int, PORT] = Field(
         default=27380, description="Port of the first Sentinel; Sentinel i listens on this port + i."
     )
-    maxmemory: Annotated[str, MemorySize("16mb")] = Field(
+    maxmemory: Annotated[str, MemorySize("16mb", LARGEST_MACHINE)] = Field(
         default="64mb", description="Memory for data on each node (Redis's `maxmemory`)."
     )
     maxmemory_policy: Annotated[Eviction, OneOf(get_args(Eviction))] = Field(
         default="noeviction", description="What a full node does (Redis's `maxmemory-policy`)."
+    )
+    maxclients: Annotated[int, Whole(100, 1_000_000)] = Field(
+        default=DEFAULT_MAXCLIENTS, description="Connections that each data node takes (Redis's `maxclients`)."
+    )
+    client_output_buffer_limit: Annotated[str, BufferLimits()] = Field(
+        default=BufferLimits.defaults,
+        description="When a data node drops a client that does not read what it asked for; kinds left out keep these.",
+    )
+    repl_backlog_size: Annotated[str, MemorySize("1mb", "64gb")] = Field(
+        default="16mb",
+        description="What a data node keeps of its writes for a replica that was away; after more, that syncs in full.",
+    )
+    notify_keyspace_events: Annotated[str, KeyspaceEvents()] = Field(
+        default="",
+        description="What data nodes tell subscribers of `__keyspace@*` and `__keyevent@*`; costs processor time.",
     )
     appendfsync: Annotated[Fsync, OneOf(get_args(Fsync))] = Field(
         default="everysec", description="When the append-only file is flushed to disk."

@@ -52,6 +52,7 @@ Booleans are `true` or `false`; numbers are plain decimal digits. Checked across
 - `quorum` is at least the majority of `sentinels` and at most their number;
 - `failoverTimeoutMs` is at least twice `downAfterMs`;
 - `parallelSyncs` and `minReplicasToWrite` are at most `replicas`;
+- on target process, `maxmemory` is at most the machine's memory;
 - the ports `dataPort` to `dataPort` + `replicas` and `sentinelPort` to `sentinelPort` + `sentinels` - 1 exist and do
   not overlap.
 

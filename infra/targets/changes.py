@@ -31,6 +31,7 @@ def needs_restart(olds: dict[str, Any], news: dict[str, Any]) -> bool:
     return (
         olds["scripts"] != news["scripts"]
         or _start_lines(olds) != _start_lines(news)
+        or bool(_directives(olds) - _directives(news))  # only a start gives it its default again
         or (_is_sentinel(news) and _certificates(olds) != _certificates(news))
     )
 
@@ -71,6 +72,10 @@ def _is_sentinel(props: dict[str, Any]) -> bool:
 def _certificates(props: dict[str, Any]) -> list[str | None]:
     """A data node loads new ones by CONFIG SET; a Sentinel has no such command (seen on 7.0.15)."""
     return [props["secret_files"].get(name) for name in ("node.crt", "node.key", "ca.crt")]
+
+
+def _directives(props: dict[str, Any]) -> set[str]:
+    return {line.partition(" ")[0] for line in props["files"].get("redis.conf", "").splitlines()}
 
 
 def _start_lines(props: dict[str, Any]) -> set[str]:

@@ -246,3 +246,21 @@ def test_what_clients_and_their_libraries_send_is_allowed(server: str, tmp_path:
         if "hexpire" in commands_of(link):
             app.hset("h", "f", "v")
             assert app.execute_command("HEXPIRE", "h", 10, "FIELDS", 1, "f") == [1]
+
+
+@each_server
+def test_an_application_listens_by_pattern_and_to_what_happens_to_keys_but_says_no_hello(
+    server: str, tmp_path: Path
+) -> None:
+    with serving(server, tmp_path, "data-0") as link, as_user(tmp_path, "app") as app, app.pubsub() as heard:
+        link.config_set("notify-keyspace-events", "Ex")
+        heard.psubscribe("__keyevent@0__:*", "news.*")
+        heard.subscribe("__keyevent@0__:expired")
+        await_that(lambda: (message := heard.get_message()) and message["data"] == 3, 5, "three subscriptions")
+        app.publish("news.today", "it rains")
+        app.set("k", "v", px=1)
+        await_that(lambda: (message := heard.get_message()) and message["data"] == "it rains", 5, "what was published")
+        await_that(lambda: app.get("k") is None and (message := heard.get_message()) and message["data"] == "k", 5, "k")
+        for refused in ("PUBLISH __sentinel__:hello x", "SUBSCRIBE __sentinel__:hello"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                app.execute_command(*refused.split())

@@ -34,6 +34,10 @@ LIVE: list[dict[str, str]] = [
     {"appendfsync": "always"},
     {"minReplicasToWrite": "0"},
     {"minReplicasMaxLag": "10"},
+    {"maxclients": "500"},
+    {"clientOutputBufferLimit": "pubsub 64mb 16mb 90"},
+    {"replBacklogSize": "32mb"},
+    {"notifyKeyspaceEvents": "Ex"},
     {"downAfterMs": "3000"},
     {"failoverTimeoutMs": "20000"},
     {"parallelSyncs": "2"},
@@ -64,6 +68,11 @@ def test_each_of_them_is_a_change_of_some_node(change: dict[str, str]) -> None:
 def test_tls_is_read_at_the_start(name: str) -> None:
     assert needs_restart(inputs(name), inputs(name, TLS, tls="true"))
     assert needs_restart(inputs(name, TLS, tls="true"), inputs(name))
+
+
+def test_a_directive_that_is_gone_has_its_default_again_after_a_start() -> None:
+    assert needs_restart(inputs("data-0", maxclients="500"), inputs("data-0"))
+    assert not needs_restart(inputs("sentinel-0", maxclients="500"), inputs("sentinel-0"))
 
 
 @pytest.mark.parametrize("name", NODES)

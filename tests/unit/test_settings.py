@@ -198,6 +198,29 @@ BAD: list[tuple[dict[str, str | None], str, str, str, str]] = [
     ({"caCertificate": PEM}, "caCertificate", "a text of 63 characters", "certificate in PEM", "set caCertificate"),
     ({"caKey": MARKER}, "caKey", "a text of 12 characters", "private key in PEM", "--secret caKey --stack staging <"),
     ({"caKey": KEY_PEM}, "caCertificate", "nothing", "belongs to `caKey`", "set caCertificate --stack staging <FILE"),
+    ({"maxmemory": "999999999gb"}, "maxmemory", "'999999999gb'", "at most 32768gb", "set maxmemory 64mb"),
+    ({"maxmemory": "32768gb"}, "maxmemory", "'32768gb'", "the memory of this machine", "set maxmemory "),
+    ({"replBacklogSize": "1kb"}, "replBacklogSize", "'1kb'", "at least 1mb", "set replBacklogSize 1mb"),
+    ({"replBacklogSize": "65gb"}, "replBacklogSize", "'65gb'", "at most 64gb", "set replBacklogSize 16mb"),
+    ({"maxclients": "10"}, "maxclients", "'10'", "100 to 1000000", "set maxclients 100"),
+    ({"notifyKeyspaceEvents": "x"}, "notifyKeyspaceEvents", "'x'", "K (by key)", "config set notifyKeyspaceEvents"),
+    ({"notifyKeyspaceEvents": "KE"}, "notifyKeyspaceEvents", "'KE'", "what is told", "config set notifyKeyspaceEvents"),
+    ({"notifyKeyspaceEvents": "EE"}, "notifyKeyspaceEvents", "'EE'", "each once", "config set notifyKeyspaceEvents"),
+    (
+        {"notifyKeyspaceEvents": "Ex\nport 1"},
+        "notifyKeyspaceEvents",
+        "'Ex\\nport 1'",
+        "each once",
+        "notifyKeyspaceEvents",
+    ),
+    ({"clientOutputBufferLimit": "pubsub 1 2"}, "clientOutputBufferLimit", "'pubsub 1 2'", "soft seconds", "normal 0"),
+    (
+        {"clientOutputBufferLimit": "pubsub 1mb 0 0 pubsub 2mb 0 0"},
+        "clientOutputBufferLimit",
+        "'pubsub 1mb 0 0 pubsub 2mb 0 0'",
+        "each once",
+        "normal 0",
+    ),
     ({"appPasword": MARKER}, "appPasword", "an unknown key", "did you mean appPassword?", "make secrets"),
     ({"appPassword": None}, "appPassword", "nothing", "an encrypted password", "make secrets STACK=staging"),
     ({"appPassword": ""}, "appPassword", "a secret of 0 characters", "16 to 128", "--secret appPassword"),
@@ -288,6 +311,10 @@ def test_the_least_configuration_gets_the_defaults() -> None:
         "sentinel_port": 27380,
         "maxmemory": "64mb",
         "maxmemory_policy": "noeviction",
+        "maxclients": 10000,
+        "client_output_buffer_limit": "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60",
+        "repl_backlog_size": "16mb",
+        "notify_keyspace_events": "",
         "appendfsync": "everysec",
         "down_after_ms": 2000,
         "failover_timeout_ms": 10000,
@@ -561,3 +588,17 @@ def test_any_texts_parse_or_are_refused_and_always_alike(stack: str, changes: di
     if isinstance(first, Settings):
         assert first.sentinels // 2 < first.quorum <= first.sentinels
         assert first.failover_timeout_ms >= 2 * first.down_after_ms
+
+
+def test_buffer_limits_are_kept_whole() -> None:
+    given = parse("staging", GOOD | {"clientOutputBufferLimit": "pubsub 64mb 16mb 90"}).client_output_buffer_limit
+    assert given == "normal 0 0 0 replica 256mb 64mb 60 pubsub 64mb 16mb 90"
+
+
+def test_memory_beyond_this_machines_is_refused_where_the_nodes_run_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.setting_checks.memory_here", lambda: 8 * 1024**3)
+    assert parse("staging", GOOD | {"maxmemory": "8gb"}).maxmemory == "8gb"
+    (problem,) = problems_of({"maxmemory": "9gb"})
+    assert "at most 8192mb" in problem.expected
+    elsewhere = {key: value for key, value in (GOOD | on_docker({"maxmemory": "9gb"})).items() if value is not None}
+    assert parse("staging", elsewhere).maxmemory == "9gb"
