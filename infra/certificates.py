@@ -54,13 +54,16 @@ class KeyPair:
 class Authority:
     """Who signs a stack's certificates. `own`: it was brought by the user and is never renewed here.
 
-    `successor` will sign from the next step on; `retired`, a certificate or empty, signed before.
+    `successor` will sign from the next step on, `own_successor` if the user brought it; `retired`, a certificate or
+    empty, signed before. `generation`: the last one that was asked for when we made an authority.
     """
 
     signer: KeyPair
     own: bool
     successor: KeyPair | None = None
     retired: str = ""
+    own_successor: bool = False
+    generation: int = 0
 
     @property
     def trust(self) -> str:
@@ -68,28 +71,48 @@ class Authority:
         return self.signer.certificate + (self.successor.certificate if self.successor else "") + self.retired
 
 
-def first_authority(stack: str, own: KeyPair | None, now: datetime) -> Authority:
-    return Authority(own or _new_authority(stack, now), own=own is not None)
+def first_authority(stack: str, own: KeyPair | None, now: datetime, generation: int = 0) -> Authority:
+    return Authority(own or _new_authority(stack, now), own=own is not None, generation=generation)
 
 
-def next_authority(current: Authority, stack: str, own: KeyPair | None, now: datetime) -> Authority:
-    """`current` after one step towards what is wanted now; `current` itself when there is nothing to do."""
+def next_authority(
+    current: Authority, stack: str, own: KeyPair | None, now: datetime, generation: int = 0
+) -> Authority:
+    """`current` after one step towards what is wanted now; `current` itself when there is nothing to do.
+
+    Another `generation` wants another authority of ours, with another key.
+    """
     if current.successor:
+        if own is None and current.own_successor:
+            # Withdrawn before it signed anything: nobody needs it. The one before it may be withdrawn, too.
+            return _succeeded(current, stack, now, generation) if current.own else _without_successor(current)
         if own is None or _equal(own, current.successor):
-            return Authority(current.successor, own is not None, retired=current.signer.certificate)
-        return replace(current, successor=own)  # another wish came in between: no step was lost
+            taken_over = replace(current, signer=current.successor, own=own is not None)
+            return replace(_without_successor(taken_over), retired=current.signer.certificate)
+        if same_key(own.certificate, current.signer.certificate):
+            return _without_successor(current)  # back to the one that signs
+        return replace(current, successor=own, own_successor=True)  # another wish came in between: no step was lost
     if current.retired:
         return replace(current, retired="")
     if own is not None:
         if not same_key(own.certificate, current.signer.certificate):
-            return replace(current, successor=own)
-        return current if _equal(own, current.signer) and current.own else Authority(own, own=True)
-    if current.own:
-        return replace(current, successor=_new_authority(stack, now))
+            return replace(current, successor=own, own_successor=True)
+        return current if _equal(own, current.signer) and current.own else replace(current, signer=own, own=True)
+    if current.own or current.generation != generation:
+        return _succeeded(current, stack, now, generation)
     if is_due(current.signer.certificate, now):
         # The same key and name: what it signed before stays valid, and so does the copy that a client holds.
         return replace(current, signer=_new_authority(stack, now, _key(current.signer.key)))
     return current
+
+
+def _without_successor(current: Authority) -> Authority:
+    return replace(current, successor=None, own_successor=False)
+
+
+def _succeeded(current: Authority, stack: str, now: datetime, generation: int) -> Authority:
+    """By a new authority of ours."""
+    return replace(current, successor=_new_authority(stack, now), own_successor=False, generation=generation)
 
 
 def issue(authority: KeyPair, names: Sequence[str], days: int, now: datetime) -> KeyPair:

@@ -343,6 +343,11 @@ class FilePath:
         return "a path; empty for the default"
 
 
+def kubernetes_label(text: str) -> str:
+    """The text as a label that Kubernetes takes."""
+    return re.sub("[^a-z0-9-]+", "-", text.lower()).strip("-")[:63].strip("-")
+
+
 @dataclass(frozen=True)
 class KubernetesName:
     """A name as Kubernetes takes it for a namespace (RFC 1123 label)."""
@@ -352,8 +357,7 @@ class KubernetesName:
 
     def read(self, text: str) -> str:
         if not self.spelling.fullmatch(text):
-            plain = re.sub("[^a-z0-9-]+", "-", text.lower()).strip("-")[:63].strip("-")
-            raise Refused(self.describe(), plain or None)
+            raise Refused(self.describe(), kubernetes_label(text) or None)
         return text
 
     def describe(self) -> str:

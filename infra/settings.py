@@ -47,6 +47,7 @@ from infra.setting_rules import (
     Subnet,
     Whole,
     Word,
+    kubernetes_label,
 )
 
 if TYPE_CHECKING:
@@ -74,16 +75,11 @@ Eviction = Literal[
 ]
 
 
-def _label(text: str) -> str:
-    """The text as a label that Kubernetes takes."""
-    return re.sub("[^a-z0-9-]+", "-", text.lower())[:63].strip("-")
-
-
 def _quorum_of(_stack: str, values: Mapping[str, Any]) -> str | None:
     return str(majority(values["sentinels"])) if "sentinels" in values else None
 
 
-NAMESPACE_OF_STACK = Derived("`redis-<stack>`", lambda stack, _values: _label(f"redis-{stack}"))
+NAMESPACE_OF_STACK = Derived("`redis-<stack>`", lambda stack, _values: kubernetes_label(f"redis-{stack}"))
 REDIS_STACK_NAME = Derived("`redis-<stack>`", lambda stack, _values: f"redis-{stack}")
 SUBNET_OF_STACK = Derived(
     "`10.201.<n>.0/24`, n from the stack's name", lambda stack, _values: f"10.201.{crc32(stack.encode()) % 256}.0/24"
@@ -203,6 +199,9 @@ class Settings(BaseModel):
     )
     ca_key: Annotated[SecretStr, PrivateKey()] = Field(
         default=SecretStr(""), description="The private key of `caCertificate`, a secret."
+    )
+    ca_generation: Annotated[int, Whole(0, 999_999)] = Field(
+        default=0, description="Another number: another CA of the stack's, with a new key. `make rotate-ca` sets it."
     )
     clients: Annotated[tuple[str, ...], Networks()] = Field(
         default=(), description="Networks whose clients may reach the nodes and the gateway; none: nobody outside may."

@@ -27,7 +27,10 @@ class _Authority(Resource, module="tls", name="Authority"):
     trust: pulumi.Output[str]
 
     def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
-        outputs = ("certificate", "key", "own", "successor_certificate", "successor_key", "retired", "trust")
+        outputs = (
+            *("certificate", "key", "own", "successor_certificate", "successor_key", "own_successor"),
+            *("retired", "made", "settled", "trust"),
+        )
         super().__init__(AuthorityProvider(), name, props | dict.fromkeys(outputs), opts)
 
 
@@ -68,6 +71,7 @@ def tls_files(
             "stack": topology.stack,
             "own_certificate": own.certificate if own else "",
             "own_key": pulumi.Output.secret(own.key if own else ""),
+            "generation": settings.ca_generation,
         },
         opts,
     )

@@ -16,7 +16,9 @@ def setting(stack: Stack, key: str, default: str = "") -> str:
 
 def namespace_of(stack: Stack) -> str:
     """Where the stack is on Kubernetes."""
-    return setting(stack, "namespace", f"redis-{stack.name}")
+    from infra.setting_rules import kubernetes_label  # here: most of its users are on no cluster
+
+    return setting(stack, "namespace", kubernetes_label(f"redis-{stack.name}"))
 
 
 def declare(stack: Stack, key: str, value: str) -> None:

@@ -22,13 +22,14 @@ SECRET_OUTPUTS = ["key", "successor_key"]
 
 
 class AuthorityProvider(ResourceProvider):
-    """Inputs: stack, own_certificate, own_key (secret; both empty: one is made).
+    """Inputs: stack, own_certificate, own_key (secret; both empty: one is made), generation.
 
-    Outputs: certificate, key, own, successor_certificate, successor_key, retired, trust (all PEM but own).
+    Outputs: certificate, key, own, successor_certificate, successor_key, own_successor, retired, made (the generation),
+    settled (no step is left), trust. States from before some of them were there lack them.
     """
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        made = certificates.first_authority(props["stack"], _own(props), certificates.utc_now())
+        made = certificates.first_authority(props["stack"], _own(props), certificates.utc_now(), _generation(props))
         return CreateResult(id_="authority", outs=_inputs(props) | _outputs(made))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -90,16 +91,28 @@ class CaFileProvider(ResourceProvider):
 
 
 def _next(olds: dict[str, Any], news: dict[str, Any]) -> Authority:
-    return certificates.next_authority(_authority(olds), news["stack"], _own(news), certificates.utc_now())
+    now = certificates.utc_now()
+    return certificates.next_authority(_authority(olds), news["stack"], _own(news), now, _generation(news))
 
 
 def _own(props: dict[str, Any]) -> KeyPair | None:
     return KeyPair(props["own_certificate"], props["own_key"]) if props["own_certificate"] else None
 
 
+def _generation(props: dict[str, Any]) -> int:
+    return int(props.get("generation") or 0)  # the engine has floats
+
+
 def _authority(outs: dict[str, Any]) -> Authority:
     successor = KeyPair(outs["successor_certificate"], outs["successor_key"]) if outs["successor_certificate"] else None
-    return Authority(KeyPair(outs["certificate"], outs["key"]), outs["own"], successor, outs["retired"])
+    return Authority(
+        KeyPair(outs["certificate"], outs["key"]),
+        outs["own"],
+        successor,
+        outs["retired"],
+        bool(outs.get("own_successor")),
+        int(outs.get("made") or 0),
+    )
 
 
 def _outputs(authority: Authority) -> dict[str, Any]:
@@ -109,11 +122,14 @@ def _outputs(authority: Authority) -> dict[str, Any]:
         "own": authority.own,
         "successor_certificate": authority.successor.certificate if authority.successor else "",
         "successor_key": authority.successor.key if authority.successor else "",
+        "own_successor": authority.own_successor,
         "retired": authority.retired,
+        "made": authority.generation,
+        "settled": not (authority.successor or authority.retired),
         "trust": authority.trust,
     }
 
 
 def _inputs(props: dict[str, Any]) -> dict[str, Any]:
-    names = ("stack", "own_certificate", "own_key", "names", "days", "ca_certificate", "ca_key")
+    names = ("stack", "own_certificate", "own_key", "generation", "names", "days", "ca_certificate", "ca_key")
     return {name: props[name] for name in names if name in props}

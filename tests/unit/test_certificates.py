@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from ipaddress import ip_address
@@ -231,6 +232,52 @@ def test_the_way_back_to_a_generated_authority_has_the_same_steps() -> None:
     assert steps[-1] is steps[-2]
 
 
+def test_a_users_authority_that_is_withdrawn_before_it_signed_never_signs() -> None:
+    first, theirs = generated(), spelled(own())
+    announced = certificates.next_authority(first, "dev", theirs, NOW)
+    assert certificates.next_authority(announced, "dev", None, NOW) == first
+
+    before = Authority(spelled(own()), own=True)
+    announced = certificates.next_authority(before, "dev", theirs, NOW)
+    step = certificates.next_authority(announced, "dev", None, NOW)
+    while True:
+        assert step.signer != theirs and not trusts(step, theirs)
+        following = certificates.next_authority(step, "dev", None, NOW)
+        if following == step:
+            break
+        step = following
+    assert not step.own and step.signer != before.signer
+
+
+def test_back_to_the_users_authority_that_still_signs_costs_no_certificates() -> None:
+    before = Authority(spelled(own()), own=True)
+    announced = certificates.next_authority(before, "dev", spelled(own()), NOW)
+    assert certificates.next_authority(announced, "dev", before.signer, NOW) == before
+
+
+def test_another_generation_is_another_key_in_three_steps_and_then_nothing() -> None:
+    steps = [generated()]
+    for _ in range(4):
+        steps.append(certificates.next_authority(steps[-1], "dev", None, NOW, 1))
+    old, new = steps[0].signer, steps[-1].signer
+    assert not certificates.same_key(old.certificate, new.certificate)
+    assert [step.signer for step in steps] == [old, old, new, new, new]
+    assert [(trusts(step, old), trusts(step, new)) for step in steps] == [
+        (True, False),
+        (True, True),
+        (True, True),
+        (False, True),
+        (False, True),
+    ]
+    assert steps[-1] is steps[-2]
+    assert steps[-1] == replace(Authority(new, own=False), generation=1)
+
+
+def test_a_users_authority_has_no_generation_of_ours() -> None:
+    theirs = Authority(spelled(own()), own=True)
+    assert certificates.next_authority(theirs, "dev", theirs.signer, NOW, 5) == theirs
+
+
 def test_a_users_authority_is_never_renewed_by_us_and_taken_over_at_once_when_they_renew_it_with_its_key() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     old, new = spelled(own(key, end=5)), spelled(own(key, end=500))
@@ -308,6 +355,21 @@ def test_the_steps_to_another_authority_are_one_up_each() -> None:
         assert ups < 5
     assert ups == 3
     assert state["trust"] == theirs.certificate
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_state_from_before_generations_is_left_alone_and_another_generation_is_three_ups() -> None:
+    provider = AuthorityProvider()
+    state = created(provider, AUTHORITY)
+    for added in ("own_successor", "made", "settled", "generation"):
+        state.pop(added, None)
+    assert not provider.diff("authority", state, AUTHORITY | {"generation": 0.0}).changes
+    wanted, seen = AUTHORITY | {"generation": 1.0}, []
+    while provider.diff("authority", state, wanted).changes:
+        state = updated(provider, "authority", state, wanted)
+        seen.append((state["made"], state["settled"]))
+        assert len(seen) < 5
+    assert seen == [(1, False), (1, False), (1, True)]
 
 
 @pytest.mark.usefixtures("clock")

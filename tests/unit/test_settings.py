@@ -325,6 +325,7 @@ def test_the_least_configuration_gets_the_defaults() -> None:
         "certificate_days": 90,
         "ca_certificate": "",
         "ca_key": SecretStr(""),
+        "ca_generation": 0,
         "gateway": False,
         "gateway_port": 6379,
         "gateway_read_port": 6380,
