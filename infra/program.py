@@ -77,7 +77,8 @@ class RedisSentinel(pulumi.ComponentResource):
         after = pulumi.ResourceOptions(transformations=[self._after_identity])
         super().__init__("redis-sentinel:index:RedisSentinel", name, None, pulumi.ResourceOptions.merge(after, opts))
         topology = plan(stack, settings, target.address)
-        identity = self._identity = Identity(topology, settings, pulumi.ResourceOptions(parent=self))
+        opts = pulumi.ResourceOptions(parent=self, protect=settings.protect)
+        identity = self._identity = Identity(topology, settings, opts)
         target.prepare(topology, parent=self)
         passwords = credentials.passwords(settings)
         files = {node.name: render(node, topology, settings, passwords, target.listen(node)) for node in topology.nodes}

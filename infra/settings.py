@@ -245,7 +245,8 @@ class Settings(BaseModel):
         description="What applications are told: `standalone` names only the gateway's address; no data moves.",
     )
     protect: Annotated[bool, Flag()] = Field(
-        default=False, description="Pulumi refuses to delete the stack's resources until this is false again."
+        default=False,
+        description="Pulumi refuses to delete what holds the stack's data and identity until this is false again.",
     )
     image: Annotated[str, PinnedImage()] = Field(
         default="",

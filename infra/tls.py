@@ -73,7 +73,7 @@ def tls_files(
             "own_key": pulumi.Output.secret(own.key if own else ""),
             "generation": settings.ca_generation,
         },
-        opts,
+        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(protect=settings.protect)),
     )
     _CaFile("ca-file", {"path": str(ca_file), "text": authority.trust}, pulumi.ResourceOptions(parent=parent))
     shared = (gateway, "gateway", *aliases(gateway), *settings.gateway_names) if gateway else ()

@@ -46,6 +46,12 @@ def has_pending_operations(backend: Path, stack: str) -> bool:
     return bool(_latest(backend, stack).get("pending_operations"))
 
 
+def protected(backend: Path, stack: str) -> list[str]:
+    """The names of the resources that the state says are protected."""
+    resources = _latest(backend, stack).get("resources") or []
+    return [str(each["urn"]).rpartition("::")[2] for each in resources if each.get("protect")]
+
+
 def _latest(backend: Path, stack: str) -> dict[str, Any]:
     try:
         content = json.loads(checkpoint_file(backend, stack).read_text())

@@ -79,6 +79,7 @@ class Deployment:
         """
         name = self.stack.name
         with self._held("down"):
+            self._refuse_protected()
             if self.exists and (code := self._finish_killed_run() or self._run("down", ["destroy", *APPLY])):
                 return code
             self._refuse_leftovers()
@@ -88,6 +89,23 @@ class Deployment:
             call(["stack", "rm", "--yes", "--preserve-config"], self.environment)
             print(f"stack '{name}' is gone")
         return 0
+
+    def _refuse_protected(self) -> None:
+        """The engine would list every resource, and name commands that leave the stack's file as it is."""
+        stack, declared = self.stack, (read_config(self.stack.config).get("config") or {}).get(f"{PROJECT}:protect")
+        kept = checkpoint.protected(self.backend, stack.name) if self.backend else []
+        if not kept and (self.backend or str(declared).lower() != "true"):
+            return
+        confirm = "" if stack.is_dev else f" CONFIRM={stack.name}"
+        steps = [
+            f"set `{PROJECT}:protect: false` in {stack.committed_config.name}",
+            f"make up STACK={stack.name}",
+            f"make down STACK={stack.name}{confirm}",
+        ]
+        raise ToolError(
+            f"stack '{stack.name}' is protected: {', '.join(kept) or 'its data and identity'} may not be deleted; "
+            f"nothing was changed\n  fix: {', then '.join(steps if str(declared).lower() == 'true' else steps[1:])}"
+        )
 
     def _refuse_leftovers(self) -> None:
         """Whatever became of the state: a stack that is gone serves nobody."""
@@ -248,6 +266,8 @@ class Deployment:
         """Everything that must be there before the program runs: for dev we make it, for others we look."""
         if not self.stack.is_dev:
             _require_passwords(self.stack)
+            if not self.exists or self.backend is None:
+                self._init()  # `down` ends a stack as a whole
             return
         backend = private_folder(self.stack.state / "pulumi")
         exists = checkpoint.exists(backend, self.stack.name)
@@ -263,6 +283,8 @@ class Deployment:
 
     def _init(self) -> None:
         arguments = ["stack", "init", "--no-select"]
+        if provider := read_config(self.stack.config).get("secretsprovider"):
+            arguments += ["--secrets-provider", str(provider)]
         folder = self.stack.config.parent
         if folder != ROOT:
             # `stack init` writes the salt beside the project file, whatever configuration file is named.

@@ -127,8 +127,10 @@ class _Stack:
         self.labels = [docker.ContainerLabelArgs(label="redis-sentinel.stack", value=deployment.topology.stack)]
         host = self.settings.docker_host or None
         provider = docker.Provider("docker", host=host, opts=pulumi.ResourceOptions(parent=parent))
-        self.base = pulumi.ResourceOptions(parent=parent, provider=provider, protect=self.settings.protect)
-        self.dynamic = pulumi.ResourceOptions(parent=parent, protect=self.settings.protect)
+        self.base = pulumi.ResourceOptions(parent=parent, provider=provider)
+        # What holds the data and the identity, in every shape of the stack. An update may replace the rest.
+        self.kept = pulumi.ResourceOptions.merge(self.base, pulumi.ResourceOptions(protect=self.settings.protect))
+        self.dynamic = pulumi.ResourceOptions(parent=parent)
 
     def network(self, subnet: str) -> docker.Network:
         """The stack's network. Containers that join it without an address of their own get one of the upper half."""
@@ -142,7 +144,7 @@ class _Stack:
                     subnet=subnet, ip_range=str(upper_half), gateway=str(ip_network(subnet)[1])
                 )
             ],
-            opts=self.base,
+            opts=self.kept,
         )
 
     def firewall(self, topology: Topology) -> list[pulumi.Resource]:
@@ -254,7 +256,8 @@ class _Stack:
     ) -> tuple[docker.Container, _Ready]:
         """A node's volumes, files and container, and the wait until it has its place."""
         name = f"{self.prefix}-{node.name}"
-        data = docker.Volume(f"{node.name}-data", name=f"{name}-data", opts=self.base)
+        kept = self.kept if node == self.deployment.topology.data[0] else self.base
+        data = docker.Volume(f"{node.name}-data", name=f"{name}-data", opts=kept)
         files = docker.Volume(f"{node.name}-files", name=f"{name}-files", opts=self.base)
         content = _Files(
             f"{node.name}-files",

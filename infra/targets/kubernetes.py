@@ -30,6 +30,8 @@ from infra.tls import CA_FILE
 from infra.topology import Kind, Node, Topology
 
 PORTS = {Kind.DATA: 6379, Kind.SENTINEL: 26379}
+# Data nodes that every stack with Sentinels has.
+FEWEST = 3
 ANYWHERE = "0.0.0.0"  # noqa: S104  # a pod's address is known to the pod alone, and the policies guard it
 LOCAL = "127.0.0.1"
 CA_FOLDER = "/etc/redis-ca"
@@ -213,8 +215,10 @@ class _Stack:
             context=settings.kube_context or None,
             opts=pulumi.ResourceOptions(parent=parent),
         )
-        self.base = pulumi.ResourceOptions(parent=parent, provider=provider, protect=settings.protect)
-        self.dynamic = pulumi.ResourceOptions(parent=parent, protect=settings.protect)
+        self.base = pulumi.ResourceOptions(parent=parent, provider=provider)
+        # What holds the data and the identity, in every shape of the stack. An update may replace the rest.
+        self.kept = pulumi.ResourceOptions(protect=settings.protect)
+        self.dynamic = pulumi.ResourceOptions(parent=parent)
         self.namespace = core.Namespace(
             "namespace",
             metadata={
@@ -223,7 +227,7 @@ class _Stack:
                 "labels": self.labels.all("namespace")
                 | {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")},
             },
-            opts=self.base,
+            opts=pulumi.ResourceOptions.merge(self.base, self.kept),
         )
         self.inside = _after(self.base, [self.namespace])
         self.account = core.ServiceAccount(
@@ -327,7 +331,10 @@ class _Stack:
             self.service("sentinels", name, pods.sentinel_service(PORTS[kind], self.labels))
         self._budget(name)
         template = spec["volumeClaimTemplates"][0]
-        claims = [self._claim(f"data-{node.name}", name, template["spec"]) for node in files.nodes]
+        claims = [
+            self._claim(f"data-{node.name}", name, template["spec"], kept=kind is Kind.DATA and node.index < FEWEST)
+            for node in files.nodes
+        ]
         return apps.StatefulSet(
             name,
             metadata=self._metadata(name, name),
@@ -335,12 +342,13 @@ class _Stack:
             opts=_after(self.inside, [self.account, plain, secret, *claims, *self.services, *after]),
         )
 
-    def _claim(self, name: str, component: str, spec: dict[str, Any]) -> Any:
+    def _claim(self, name: str, component: str, spec: dict[str, Any], *, kept: bool) -> Any:
         """A pod's volume: declared by itself, so that it outlives a replaced StatefulSet, and `down` ends it."""
         # It is bound when a pod comes that wants it.
         metadata = self._metadata(name, component, wait=False)
         metadata["labels"] = self.labels.of(component)
-        return core.PersistentVolumeClaim(name, metadata=metadata, spec=spec, opts=self.inside)
+        opts = pulumi.ResourceOptions.merge(self.inside, self.kept) if kept else self.inside
+        return core.PersistentVolumeClaim(name, metadata=metadata, spec=spec, opts=opts)
 
     def _budget(self, component: str) -> None:
         kubernetes.policy.v1.PodDisruptionBudget(

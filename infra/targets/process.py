@@ -62,7 +62,9 @@ class ProcessTarget(FixedAddresses):
         for node in (*reversed(deployment.topology.data), *deployment.topology.sentinels):
             props = node_properties(node, deployment, home / node.name, self._servers, scripts)
             everything.append(props)
-            opts = pulumi.ResourceOptions(parent=parent, depends_on=previous, protect=deployment.settings.protect)
+            # Of the nodes, the one that every shape of the stack has.
+            protect = deployment.settings.protect and node == deployment.topology.data[0]
+            opts = pulumi.ResourceOptions(parent=parent, depends_on=previous, protect=protect)
             previous = [_Node(node.name, props | {"secret_files": deployment.secret_files(node.name)}, opts)]
         _Convergence(
             "convergence",

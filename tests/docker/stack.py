@@ -18,9 +18,18 @@ from docker.errors import NotFound
 from client.ledger import Ledger
 from client.ledger_report import LedgerReport
 from smoke_tests.__main__ import MAX_GAP_MS
-from tests.engine.stack import Stack, await_converged
+from tests.engine.stack import ROOT, Stack, await_converged
 from tests.nodes import LOST_ELECTION
 from tests.waiting import SLACK
+
+
+def shipped(stack: str) -> dict[str, str]:
+    """The settings of the stack's file as it is in this repository."""
+    import yaml  # type: ignore[import-untyped]
+
+    content = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
+    texts = {key.partition(":")[2]: value for key, value in content["config"].items()}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in texts.items()}
 
 
 class OwnStack(Stack):

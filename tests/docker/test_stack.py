@@ -245,13 +245,3 @@ def test_passwords_are_in_no_inspect_log_evidence_or_plain_state(stack: DockerSt
         texts += [path.read_text(errors="replace") for path in files]
     for password in passwords:
         assert not any(password in text for text in texts)
-
-
-def test_a_protected_stack_refuses_to_be_destroyed(stack: DockerStack) -> None:
-    stack.set(protect="true")
-    stack.make("up")
-    before = stack.ids()
-    assert "protect" in stack.make("down", f"CONFIRM={stack.name}", fails=True)
-    assert stack.ids() == before
-    stack.set(protect="false")
-    stack.make("up")

@@ -93,8 +93,9 @@ def test_the_identity_knows_passwords_only_as_secrets() -> None:
 
 
 @pytest.mark.parametrize("protect", ["true", "false"])
-def test_every_node_is_protected_when_the_settings_say_so(protect: str) -> None:
-    assert {node.protect for node in registered(protect=protect).of_type(NODE)} == {protect == "true"}
+def test_what_every_shape_of_the_stack_has_is_protected_when_the_settings_say_so(protect: str) -> None:
+    kept = {each.name for each in registered(protect=protect).registered if each.protect}
+    assert kept == ({"identity", "data-0"} if protect == "true" else set())
 
 
 def test_what_holds_secrets_is_registered_as_a_secret() -> None:
