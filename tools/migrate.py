@@ -57,6 +57,11 @@ class Migration:
         with self._servers() as (old, node):
             _expect_master(old, f"the old server {self._old}")
             if not self._follows(node):
+                if self._promoted(old, node):
+                    raise ToolError(
+                        "the switch has taken place, but for its end; nothing was changed\n"
+                        "  fix: the same command with SWITCH=yes goes on"
+                    )
                 if node.dbsize():
                     raise ToolError(
                         f"stack '{self._stack.name}' has data of its own, which would be deleted; nothing was changed\n"
@@ -73,31 +78,57 @@ class Migration:
             print(f"in sync, {node.dbsize()} keys; next: the same command with SWITCH=yes")
 
     def switch(self) -> None:
-        """The node becomes the master, and nothing that the old server acknowledged is missing."""
+        """The node becomes the master, and nothing that the old server acknowledged is missing.
+
+        Interrupted anywhere, it goes on when it is called again.
+        """
         with self._servers() as (old, node):
             _expect_master(old, f"the old server {self._old}")
+            if self._promoted(old, node):
+                print(f"{self._contract.nodes[0].name} is the master already: doing the rest", flush=True)
+                self._finish(old, node)
+                return
             if not self._follows(node) or node.info("replication")["master_link_status"] != "up":
                 raise ToolError(
                     f"the node does not follow {self._old}, or is not in sync; nothing was changed\n"
                     "  fix: the same command without SWITCH=yes, first"
                 )
-            leads = setting(self._stack, "canary") == str(self._old)
             began = time.monotonic()
             old.client_pause(PAUSE_MS, all=False)
             try:
                 wanted = int(old.info("replication")["master_repl_offset"])
                 _await(lambda: _offset(node) >= wanted, f"the node has not got offset {wanted}, nothing was moved")
-                with _refusing_writes(old):
-                    node.replicaof("NO", "ONE")
-                self._own_again(node)
-                if leads:
-                    set_share(self._stack, 0)
+                _promote(old, node)
+                self._lead_here(node)
             finally:
                 old.client_unpause()
-            took = time.monotonic() - began
-            old.client_kill_filter(_type="normal", skipme=True)
-            print(f"{self._contract.nodes[0].name} is the master, {node.dbsize()} keys; writes were held {took:.2f} s")
-            print(f"{self._old} refuses writes and goes on answering reads")
+            print(f"writes were held {time.monotonic() - began:.2f} s")
+            self._finish(old, node)
+
+    def _lead_here(self, node: redis.Redis) -> None:
+        """What makes the node, a master now, the one whom clients get to. Can be done again."""
+        self._own_again(node)
+        if self._gateway_leads_to_old():
+            try:
+                set_share(self._stack, 0)
+            except ToolError as error:
+                raise ToolError(
+                    f"{error}\n{self._contract.nodes[0].name} is the master and {self._old} refuses writes, but the "
+                    "gateway leads there still: the same command, again, goes on from here"
+                ) from None
+
+    def _gateway_leads_to_old(self) -> bool:
+        return setting(self._stack, "canary") == str(self._old)
+
+    def _finish(self, old: redis.Redis, node: redis.Redis) -> None:
+        """Everything after the promotion. Can be done again."""
+        _refuse_writes(old)
+        self._lead_here(node)
+        old.client_unpause()
+        old.client_kill_filter(_type="normal", skipme=True)
+        print(f"{self._contract.nodes[0].name} is the master, {node.dbsize()} keys")
+        print(f"{self._old} refuses writes and goes on answering reads")
+        leads = self._gateway_leads_to_old()
         moved = "" if leads else "move the applications to this stack's contract now; then "
         print(f"next: {moved}set `mode: sentinel`, make up STACK={self._stack.name}")
 
@@ -123,6 +154,13 @@ class Migration:
         )
         with closing(old), closing(open_as(self._contract, "operator", self._contract.nodes[0].endpoint, 10.0)) as node:
             yield old, node
+
+    def _promoted(self, old: redis.Redis, node: redis.Redis) -> bool:
+        """Whether an earlier switch made the node the master: the old server refuses writes, as nobody else asks it to.
+
+        One that takes writes again has what the node lacks.
+        """
+        return node.info("replication")["role"] == "master" and _refuses_writes(old)
 
     def _follows(self, node: redis.Redis) -> bool:
         state = node.info("replication")
@@ -159,19 +197,31 @@ def _expect_master(server: redis.Redis, name: str) -> None:
         raise ToolError(f"{name} says role:{role}, expected master; nothing was changed\n  fix: name the master")
 
 
-@contextmanager
-def _refusing_writes(old: redis.Redis) -> Iterator[None]:
-    """From now on, before there is another master: whoever dies in between leaves one that takes writes, or none."""
+def _promote(old: redis.Redis, node: redis.Redis) -> None:
+    """The old server refuses writes first: whoever dies in between leaves one that takes writes, or none."""
     names = ("min-replicas-max-lag", "min-replicas-to-write")
     before = {name: str(old.config_get(name)[name]) for name in names}
-    old.config_set("min-replicas-max-lag", "10")
-    old.config_set("min-replicas-to-write", str(NEVER))
+    if _refuses_writes(old):  # by an earlier attempt, which knew what was there before
+        before = dict(zip(names, ("10", "0"), strict=True))
+    _refuse_writes(old)
     try:
-        yield
+        node.replicaof("NO", "ONE")
     except RedisError:
+        # An order without an answer may have been taken: only if the node says that it is a replica, it was not.
+        if node.info("replication")["role"] == "master":
+            return
         for name in names:
             old.config_set(name, before[name])
         raise
+
+
+def _refuse_writes(old: redis.Redis) -> None:
+    old.config_set("min-replicas-max-lag", "10")
+    old.config_set("min-replicas-to-write", str(NEVER))
+
+
+def _refuses_writes(old: redis.Redis) -> bool:
+    return str(old.config_get("min-replicas-to-write")["min-replicas-to-write"]) == str(NEVER)
 
 
 def _offset(node: redis.Redis) -> int:
@@ -211,6 +261,9 @@ def main(arguments: list[str] | None = None) -> int:
             f"error: {describe(error)}\n  fix: see that both servers answer, and who MIGRATE_USER is", file=sys.stderr
         )
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command, again, goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 
