@@ -51,9 +51,11 @@ TARGETS: Mapping[str, Callable[[Settings], Target]] = {
 class Identity(Resource, module="stack", name="Identity"):
     """What a running stack keeps: refuses what nobody could take over, before anything is touched."""
 
-    def __init__(self, topology: Topology, settings: Settings, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self, topology: Topology, settings: Settings, server: Mapping[str, str], opts: pulumi.ResourceOptions
+    ) -> None:
         accepted = {user: [each.get_secret_value() for each in secrets] for user, secrets in settings.accepted.items()}
-        props = {
+        props = dict(server) | {
             "stack": topology.stack,
             "mode": topology.mode,
             "master_name": topology.master_name,
@@ -78,7 +80,7 @@ class RedisSentinel(pulumi.ComponentResource):
         super().__init__("redis-sentinel:index:RedisSentinel", name, None, pulumi.ResourceOptions.merge(after, opts))
         topology = plan(stack, settings, target.address)
         opts = pulumi.ResourceOptions(parent=self, protect=settings.protect)
-        identity = self._identity = Identity(topology, settings, opts)
+        identity = self._identity = Identity(topology, settings, target.server(), opts)
         target.prepare(topology, parent=self)
         passwords = credentials.passwords(settings)
         files = {node.name: render(node, topology, settings, passwords, target.listen(node)) for node in topology.nodes}

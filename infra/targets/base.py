@@ -71,6 +71,9 @@ class Target(Protocol):
     def check(self, stack: str) -> None:
         """Whether the stack can be there, before anything is registered. Raises ConfigurationError."""
 
+    def server(self) -> dict[str, str]:
+        """What tells the server that is to run, as IdentityProvider wants it. After `check`."""
+
     def prepare(self, topology: Topology, parent: pulumi.Resource) -> None:
         """Register what addresses come from, before anything that needs one."""
 

@@ -87,6 +87,9 @@ class DockerTarget(FixedAddresses):
     def gateway(self) -> str | None:
         return str(self._network[GATEWAY]) if self._settings.gateway else None
 
+    def server(self) -> dict[str, str]:
+        return {"host": self._settings.docker_host, "image": self._settings.image}
+
     def reserved(self, kind: Kind) -> tuple[Node, ...]:
         """Every node of this kind that there can be."""
         return tuple(Node(kind, index, self.address(kind, index)) for index in range(MOST[kind]))

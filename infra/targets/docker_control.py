@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import docker
-from docker.errors import APIError, NotFound
+from docker.errors import APIError, DockerException, NotFound
 
 # Inside a container. The files' volume is mounted read-only there.
 FILES, DATA, RUN = "/node/files", "/node/data", "/node/run"
@@ -56,6 +56,17 @@ def _environment(host: str) -> dict[str, str] | None:
         return None
     tls = () if host.startswith("tcp://") else ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
     return {name: value for name, value in os.environ.items() if name not in tls} | {"DOCKER_HOST": host}
+
+
+def version_in(host: str, image: str) -> str:
+    """What the server in the image says of its version; nothing when the engine has no such image, or it no server."""
+    command = 'exec "$(command -v valkey-server || command -v redis-server)" --version'
+    with suppress(DockerException), engine(host) as client:
+        said = client.containers.run(
+            image, [command], entrypoint=["/bin/sh", "-c"], remove=True, network_mode="none", user=f"{UID}:{UID}"
+        )
+        return str(said.decode(errors="replace"))
+    return ""
 
 
 def write_files(client: Any, image: str, volumes: Mapping[str, str], files: Mapping[str, str]) -> None:

@@ -6,17 +6,22 @@ from typing import Any
 
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ResourceProvider, UpdateResult
 
+from infra.data_format import Engine
+from infra.targets import docker_control
 from infra.targets.changes import changed_keys
 
 
 class IdentityProvider(ResourceProvider):
     """Everything else of the stack depends on this resource, so what `check` refuses, nobody has begun.
 
-    Inputs: stack, mode, master_name, passwords {user: the one in use}, accepted {user: all that let in}; both secret.
+    Inputs: what tells the server, `engine` (such as `valkey 8.1.4`) or `host` and `image` of a Docker engine; stack,
+    mode, master_name, passwords {user: the one in use}, accepted {user: all that let in}; both secret.
     """
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        found = (*_refused_name(olds, news), *_refused_passwords(olds, news)) if olds.get("passwords") else ()
+        if not olds.get("passwords"):
+            return CheckResult(inputs=news, failures=[])
+        found = (*_refused_name(olds, news), *_refused_passwords(olds, news), *_refused_engine(olds, news))
         return CheckResult(inputs=news, failures=list(found))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -41,6 +46,34 @@ def _refused_name(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFail
             f"  fix: set masterName back to {old!r}, or deploy a new stack and move to it",
         ),
     )
+
+
+def _refused_engine(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFailure, ...]:
+    """A node with another server than before must read what that one has written: the first one down would stay so."""
+    if all(olds.get(key) == news.get(key) for key in ("engine", "image")):
+        return ()
+    old, new = _engine(olds), _engine(news)
+    if old is None or new is None or new.reads(old):
+        return ()
+    what, fix = (
+        ("image", "an image of that server, or of a newer one of its kind")
+        if "image" in news
+        else ("server", "name that server and its CLI in REDIS_SERVER_BINARY and REDIS_CLI_BINARY")
+    )
+    return (
+        CheckFailure(
+            what,
+            f"stack '{news['stack']}': {what}: found {new}, which cannot read the data of {old}; expected one that "
+            f"can; nothing was changed\n  fix: {fix}; or a new stack, and the data moved by a client",
+        ),
+    )
+
+
+def _engine(props: dict[str, Any]) -> Engine | None:
+    """The server; None where nobody can tell."""
+    if "image" in props:
+        return Engine.parse(docker_control.version_in(props["host"], props["image"]))
+    return Engine.parse(props.get("engine", ""))
 
 
 def _refused_passwords(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFailure, ...]:

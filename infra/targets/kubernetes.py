@@ -91,6 +91,9 @@ class KubernetesTarget:
             lambda addresses: {key: replace_all(text, addresses) for key, text in texts.items()}
         )
 
+    def server(self) -> dict[str, str]:
+        return {}  # nobody can look into an image here; a node that cannot read its data stops the update at itself
+
     def prepare(self, topology: Topology, parent: pulumi.Resource) -> None:
         self._stack = _Stack(topology, self._settings, parent)
         for node in topology.nodes:

@@ -51,6 +51,9 @@ class ProcessTarget(FixedAddresses):
             found = f"true, but {servers.server} ({servers.source}) is built without TLS"
             raise ConfigurationError(stack, [Problem("tls", found, "a server and a CLI with TLS", TLS_REMEDY)])
 
+    def server(self) -> dict[str, str]:
+        return {"engine": f"{self._servers.flavour} {self._servers.version}"}
+
     def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:
         scripts = node_scripts()
         home = stack_folder(deployment.topology.stack)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 from docker.errors import NotFound
 
 from client.ledger import Ledger
@@ -25,8 +26,6 @@ from tests.waiting import SLACK
 
 def shipped(stack: str) -> dict[str, str]:
     """The settings of the stack's file as it is in this repository."""
-    import yaml  # type: ignore[import-untyped]
-
     content = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
     texts = {key.partition(":")[2]: value for key, value in content["config"].items()}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in texts.items()}
@@ -46,8 +45,6 @@ class OwnStack(Stack):
 
     def configure(self, settings: dict[str, str]) -> None:
         """Change the settings; what Pulumi keeps in the file beside them, salt and passwords, stays."""
-        import yaml  # type: ignore[import-untyped]
-
         self.settings = settings
         content = (yaml.safe_load(self.config.read_text()) if self.config.exists() else None) or {}
         kept = {key: value for key, value in (content.get("config") or {}).items() if isinstance(value, dict)}

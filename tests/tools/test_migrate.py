@@ -53,7 +53,7 @@ class World:
     def takes_writes(self) -> list[str]:
         """Who of the two would."""
         masters = []
-        if int(self.old.config_get("min-replicas-to-write")["min-replicas-to-write"]) == 0:
+        if str(self.old.config_get("min-replicas-to-write")["min-replicas-to-write"]) == "0":
             masters.append("old")
         if self.node.info("replication")["role"] == "master":
             masters.append("node")
@@ -63,7 +63,17 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     old = Endpoint("127.0.0.1", free_ports(1))
-    command = [find_servers().server, "--port", str(old.port), "--bind", old.host, "--save", "", "--dir", tmp_path]
+    command = [
+        str(find_servers().server),
+        "--port",
+        str(old.port),
+        "--bind",
+        old.host,
+        "--save",
+        "",
+        "--dir",
+        str(tmp_path),
+    ]
     command += ["--repl-diskless-sync-delay", "0"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         made = World(tmp_path, old)
@@ -96,9 +106,9 @@ def dies_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def counted(self: redis.Redis, *arguments: Any, **options: Any) -> Any:
         at["left"] -= 1
         if at["left"] != 0:
-            return execute(self, *arguments, **options)
+            return execute(self, *arguments, **options)  # type: ignore[no-untyped-call]
         if at["after"]:
-            execute(self, *arguments, **options)
+            execute(self, *arguments, **options)  # type: ignore[no-untyped-call]
         raise at["error"]
 
     def set_(number: int, error: BaseException | None = None, *, after: bool = False) -> None:
@@ -137,7 +147,7 @@ def test_a_switch_that_ends_anywhere_goes_on_and_there_are_never_two_masters(
 
 def test_a_gateway_that_did_not_take_it_is_told_by_the_next_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.start_again()
-    share = migrate.set_share
+    share = migrate.set_share  # type: ignore[attr-defined]
 
     def refuse(_stack: Stack, _percent: int) -> int:
         raise ToolError("stack 'staging' has no gateway that runs")

@@ -89,7 +89,7 @@ def test_everything_waits_for_what_may_be_refused() -> None:
 
 def test_the_identity_knows_passwords_only_as_secrets() -> None:
     (identity,) = registered().of_type("pulumi-python:dynamic/stack:Identity")
-    assert identity.plain == {"stack": "dev", "mode": "sentinel", "master_name": "redis-dev"}
+    assert identity.plain == {"engine": "valkey 9.1.2", "stack": "dev", "mode": "sentinel", "master_name": "redis-dev"}
 
 
 @pytest.mark.parametrize("protect", ["true", "false"])

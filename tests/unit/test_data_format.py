@@ -1,0 +1,69 @@
+"""Whose data set can be read by whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.data_format import Engine
+from infra.targets.identity_provider import IdentityProvider
+
+READS = [
+    ("redis 7.0.15", "valkey 8.1.4"),
+    ("redis 7.0.15", "valkey 9.1.2"),
+    ("redis 7.0.15", "redis 8.0.2"),
+    ("redis 7.2.4", "valkey 7.2.5"),
+    ("valkey 8.1.4", "redis 7.2.4"),
+    ("valkey 8.1.4", "redis 8.0.2"),
+    ("valkey 8.0.1", "valkey 9.1.2"),
+    ("redis 7.4.0", "redis 8.0.2"),
+    ("redis 8.0.2", "redis 7.4.1"),
+    ("redis 8.0.6", "redis 8.0.2"),
+    ("redis 8.4.0", "redis 9.0.0"),
+    ("valkey 9.1.2", "valkey 9.0.1"),
+]
+CANNOT = [
+    ("redis 8.0.2", "valkey 9.1.2"),
+    ("redis 7.4.0", "valkey 8.1.4"),
+    ("redis 7.4.0", "redis 7.2.4"),
+    ("redis 7.2.4", "redis 7.0.15"),
+    ("redis 8.2.0", "redis 8.0.2"),
+    ("valkey 8.1.4", "redis 7.0.15"),
+    ("valkey 9.1.2", "redis 8.0.2"),
+    ("valkey 9.1.2", "valkey 8.1.4"),
+    ("valkey 9.0.0", "redis 8.4.0"),
+]
+
+
+def engine(text: str) -> Engine:
+    found = Engine.parse(text)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"), [(*pair, True) for pair in READS] + [(*pair, False) for pair in CANNOT]
+)
+def test_who_reads_whose_data(old: str, new: str, expected: bool) -> None:
+    assert engine(new).reads(engine(old)) is expected
+
+
+def test_a_server_is_known_by_what_it_prints() -> None:
+    assert str(engine("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64")) == "redis 7.0.15"
+    assert str(engine("Valkey server v=8.1.4 sha=00000000:0")) == "valkey 8.1.4"
+    assert Engine.parse("nginx version: 1.2.3") is None
+
+
+@pytest.mark.parametrize(("old", "new"), [*READS, *CANNOT])
+def test_an_engine_that_cannot_read_the_data_is_refused_with_both_names(old: str, new: str) -> None:
+    props = {
+        "stack": "dev",
+        "mode": "sentinel",
+        "master_name": "m",
+        "passwords": {"app": "x"},
+        "accepted": {"app": ["x"]},
+    }
+    failures = IdentityProvider().check(props | {"engine": old}, props | {"engine": new}).failures
+    assert bool(failures) is ((old, new) in CANNOT)
+    for failure in failures:
+        assert f"found {new}, which cannot read the data of {old}" in failure.reason
+        assert "nothing was changed" in failure.reason
