@@ -159,14 +159,24 @@ def _only_one(root: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def keep_private(state: Path) -> None:
+    """The folder of all that we write: only its owner enters, whatever the umask of those who write there."""
+    if not state.exists() and state.parent.is_dir():
+        state.mkdir(mode=0o700, exist_ok=True)
+    elif state == ROOT / ".state" and state.stat().st_mode & 0o022:  # an older version's
+        state.chmod(0o700)
+
+
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: end what was started
+    os.umask(os.umask(0o022) | 0o022)  # nobody else may write what we run
     try:
         ensure(ROOT, uv=shutil.which("uv"))
+        keep_private(Path(os.environ.get("REDIS_STATE_DIR") or ROOT / ".state"))
     except BootstrapError as error:
         print(f"error: the Python environment could not be made\n{error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Programs that need the operator's contract get it as a file that only its owner reads and that goes with them."""
+"""Programs that need the operator's contract get it as a file that only its owner reads and that ends with us."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from types import FrameType
 from infra.contract import render_env
 from infra.targets.servers import NoServerFound, find_servers
 from tools.paths import ROOT
-from tools.private_files import private_folder
 
 
 def run_module(module: str, arguments: list[str], contract: Mapping[str, str], folder: Path) -> int:
@@ -43,19 +41,19 @@ def _binaries() -> dict[str, str]:
 
 @contextmanager
 def _contract_file(contract: Mapping[str, str], folder: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix="contract-", suffix=".env", dir=private_folder(folder))  # mode 0600
-    file = Path(name)
-    try:
-        with os.fdopen(handle, "w") as out:
-            out.write(render_env(contract))
-        yield file
-    finally:
-        file.unlink(missing_ok=True)
+    """A file in memory alone: however this process ends, it ends with it. Only the same user gets at its path."""
+    for left in folder.glob("contract-*.env"):  # by a version that wrote them, and was killed
+        left.unlink(missing_ok=True)
+    handle = os.memfd_create("contract")
+    with os.fdopen(handle, "w") as out:
+        out.write(render_env(contract))
+        out.flush()
+        yield Path(f"/proc/{os.getpid()}/fd/{handle}")
 
 
 @contextmanager
 def _stopping_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind as an exception would, so that the file goes; Ctrl-C reaches the module by itself."""
+    """SIGTERM and SIGHUP unwind as an exception would, so that the module goes; Ctrl-C reaches it by itself."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)

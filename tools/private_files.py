@@ -6,11 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-
-def private_folder(folder: Path) -> Path:
-    """The folder, made with mode 0700 if it is absent."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+from infra.private_folders import private_folder as private_folder
 
 
 def replace(file: Path, text: str) -> None:

@@ -10,6 +10,7 @@ resources must list SECRET_OUTPUTS in `additional_secret_outputs`. During a prev
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvide
 
 from infra import certificates
 from infra.certificates import Authority, KeyPair
+from infra.private_folders import private_folder
 
 SECRET_OUTPUTS = ["key", "successor_key"]
 
@@ -84,9 +86,13 @@ class CaFileProvider(ResourceProvider):
 
     def _write(self, props: dict[str, Any]) -> None:
         path = Path(props["path"])
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(path.parent)
         new = path.with_name(path.name + ".new")
-        new.write_text(props["text"])
+        new.unlink(missing_ok=True)
+        # Whoever could write it would decide whom clients trust.
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(props["text"])
         new.replace(path)
 
 

@@ -15,6 +15,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+
+from infra.private_folders import private_folder
 
 START_TIMEOUT_S = 90.0
 # The handover (10 s to prepare, 20 s to settle) and the server's own end (15 s) fit in.
@@ -30,7 +33,7 @@ class NodeError(Exception):
 
 def write_files(folder: Path, files: Mapping[str, str], scripts: Mapping[str, str]) -> None:
     """Put a node's files in place, each whole or not at all. Mode 0600, scripts 0700."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folder)
     for name in ("conf", "bin", "data", "run"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
     for name, text in files.items():
@@ -47,7 +50,7 @@ def start(folder: Path) -> None:
         _end_strays(folder)  # its run folder was deleted, perhaps while it ran
     stop(folder)  # what a killed supervisor may have left
     (folder / "run" / "server.pid").unlink(missing_ok=True)
-    with (folder / "node.log").open("ab") as log:
+    with _log(folder) as log:
         process = subprocess.Popen(
             [folder / "bin" / "start.sh", folder / "conf" / "node.env"],
             stdin=subprocess.DEVNULL,
@@ -69,7 +72,7 @@ def stop(folder: Path) -> None:
         _signal(supervisor, signal.SIGTERM)
     elif _pid(folder, "server") is not None:
         command = [folder / "bin" / "stop.sh", folder / "conf" / "node.env"]
-        with (folder / "node.log").open("ab") as log:
+        with _log(folder) as log:
             subprocess.run(command, stdout=log, stderr=log, env=_clean_environment(), check=False)
     if _await(STOP_TIMEOUT_S, lambda: not _pids(folder)):
         return
@@ -151,6 +154,11 @@ def check_alive(folders: Iterable[Path]) -> None:
     for folder in folders:
         if not runs(folder):
             raise NodeError(folder, "does not run")
+
+
+def _log(folder: Path) -> BinaryIO:
+    """The node's log, to add to. Nobody else reads it, whatever the umask."""
+    return os.fdopen(os.open(folder / "node.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def _clean_environment() -> dict[str, str]:
