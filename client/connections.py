@@ -50,7 +50,7 @@ class PatientConnection(redis.Connection):
         return math.inf if self.socket_timeout is None else self.socket_timeout
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        self._prepare([args])
+        self._prepare((args,))
         super().send_command(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def pack_commands(self, commands: Iterable[Sequence[Any]]) -> Any:
@@ -62,7 +62,7 @@ class PatientConnection(redis.Connection):
         self._request = request_of(commands)
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        if not self.is_connected:
+        if self._sock is None:
             self.connect_check_health(check_health=False)
         if check_health:
             self.check_health()  # type: ignore[no-untyped-call]
@@ -188,12 +188,14 @@ class MasterTls(MasterConnection, VerifiedConnection):
     """MasterConnection under TLS."""
 
 
-def _in_pieces(command: Any) -> Iterator[Any]:
+def _in_pieces(command: Any) -> Any:
     """The socket's time-out is for all of what it is given at once: half a gigabyte would need to pass within it."""
-    for item in [command] if isinstance(command, str) else command:
-        if len(item) <= _PIECE:
-            yield item
-            continue
+    items = [command] if isinstance(command, str) else command
+    return items if max(map(len, items), default=0) <= _PIECE else _split(items)
+
+
+def _split(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
         view = memoryview(item.encode() if isinstance(item, str) else item).cast("B")
         for start in range(0, len(view), _PIECE):
             yield view[start : start + _PIECE]

@@ -18,6 +18,12 @@ from infra.contract import Contract, Endpoint, OperatorContract
 
 # More threads than a server takes clients: the server says so, and redis-py's own limit of 100 would be taken for it.
 _MOST_CONNECTIONS = 10_000
+# A dead host is noticed after 11 s. An application's own machine need not be Linux: it may lack some.
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
 
 
 def open_master(contract: Contract, options: Options, endpoint: Endpoint, guard: Guard) -> redis.ConnectionPool:
@@ -65,7 +71,7 @@ def _data(contract: Contract, options: Options) -> dict[str, Any]:
         "max_connections": _MOST_CONNECTIONS,
         # A host that lost its power closes nothing, and a command may wait there without an end.
         "socket_keepalive": True,
-        "socket_keepalive_options": {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3},
+        "socket_keepalive_options": _KEEPALIVE,
     }
 
 
