@@ -51,8 +51,8 @@ class Torture:
         self._say = say
         self._stop = stop or Event()
         # The settings that decide who may write: a third of the seeds trusts WAIT alone.
-        self._deployment = Deployment(home, minReplicasToWrite="0" if seed % 3 == 0 else "1")
-        self._contract = self._deployment.contract
+        self.deployment = Deployment(home, minReplicasToWrite="0" if seed % 3 == 0 else "1")
+        self._contract = self.deployment.contract
         self.sums = Sums(seed)
 
     def run(self, minutes: float) -> Sums:
@@ -63,9 +63,9 @@ class Torture:
         """The same with these rounds."""
         end = time.monotonic() + minutes * 60
         try:
-            self._deployment.up()
+            self.deployment.up()
             with Watch(self._contract) as watch, Keys(self._contract) as keys:
-                doing = Doing(self._deployment, watch, self._stop)
+                doing = Doing(self.deployment, watch, self._stop)
                 for planned in plan:
                     try:
                         self._round(planned, doing, watch, keys)
@@ -77,7 +77,7 @@ class Torture:
                     if time.monotonic() > end:
                         break
         finally:
-            self._deployment.down()
+            self.deployment.down()
         return self.sums
 
     def _round(self, planned: Round, doing: Doing, watch: Watch, keys: Keys) -> None:
@@ -86,12 +86,12 @@ class Torture:
         for step in planned.steps:
             doing.do(step)
         away = [doing.names.get(node, node) for node in planned.away]
-        there = [name for name in self._deployment.names if name not in away]
+        there = [name for name in self.deployment.names if name not in away]
         master_s = self._await_master(doing, there)
         if planned.last:
             for step in planned.last:
                 doing.do(step)
-            master_s = max(master_s, self._await_master(doing, self._deployment.names))
+            master_s = max(master_s, self._await_master(doing, self.deployment.names))
         doing.finish()
         agreed_s = self._await_agreement(doing)
         two_masters_s, who = watch.longest()
@@ -121,7 +121,7 @@ class Torture:
             if look % 5 == 0:
                 doing.start_ended(there)
             time.sleep(0.2)
-            seen = self._deployment.observe()
+            seen = self.deployment.observe()
             assert _one_master(seen), _roles(seen)
             return True
 
@@ -133,8 +133,8 @@ class Torture:
 
         def agreed() -> bool:
             time.sleep(0.3)
-            doing.start_ended(self._deployment.names)
-            found = self._deployment.findings()
+            doing.start_ended(self.deployment.names)
+            found = self.deployment.findings()
             assert not found, "; ".join(found)
             busy = [node.name for node in self._contract.nodes if not self._is_on_disk(node)]
             assert not busy, f"not on disk yet: {', '.join(busy)}"
@@ -163,12 +163,12 @@ class Torture:
                     f"{node.name} lacks {len(missing)} of {len(confirmed)} confirmed keys, {missing[0]} for one; they "
                     f"were confirmed {keys.elapsed_s() - min(times):.2f} to {keys.elapsed_s() - max(times):.2f} s ago"
                 )
-        master = next(node for node in self._contract.nodes if node.name == self._deployment.master())
+        master = next(node for node in self._contract.nodes if node.name == self.deployment.master())
         return len(confirmed), keys.lost_plain(master, first_plain, end_plain)
 
     def _report(self, planned: Round, doing: Doing, keys: Keys, error: Exception) -> str:
         what = str(error) if isinstance(error, AssertionError) else repr(error)
-        seen = self._deployment.observe()
+        seen = self.deployment.observe()
         lines = [
             f"seed {self._seed}, round {planned.number} ({planned.kind}): {what}",
             f"{len(keys.confirmed())} keys were confirmed so far; it is {doing.elapsed_s():.2f} s of the round now",
@@ -177,12 +177,12 @@ class Torture:
             f"done, with {', '.join(f'{role} = {name}' for role, name in doing.names.items())}:",
             *(f"  {line}" for line in doing.log),
             f"seen at the end: {_roles(seen)}",
-            *(f"  {finding}" for finding in self._deployment.findings()),
+            *(f"  {finding}" for finding in self.deployment.findings()),
         ]
-        for name in self._deployment.names:
+        for name in self.deployment.names:
             lines += [
-                f"--- {self._deployment.folder(name) / 'node.log'}",
-                *self._deployment.log(name).splitlines()[-12:],
+                f"--- {self.deployment.folder(name) / 'node.log'}",
+                *self.deployment.log(name).splitlines()[-12:],
             ]
         return "\n".join(lines)
 
