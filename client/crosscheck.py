@@ -21,7 +21,9 @@ from infra.contract import Endpoint, NodeAddress, OperatorContract
 
 T = TypeVar("T")
 
-NODE_QUESTIONS = ("INFO replication",)
+NODE_QUESTIONS = ("INFO replication", "INFO persistence")
+# What a server says of its disk; each is `ok` or `err`.
+_DISK = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
 SENTINEL_QUESTIONS = (
     "SENTINEL GET-MASTER-ADDR-BY-NAME {}",
     "SENTINEL MASTER {}",
@@ -49,6 +51,8 @@ class NodeView:
     follows: Endpoint | None = None
     link_up: bool = False
     attached: frozenset[Endpoint] = frozenset()
+    unwritten: tuple[str, ...] = ()
+    """What it could not write to its disk when it last tried."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,9 @@ def _findings(contract: OperatorContract, seen: Observation) -> Iterator[str]:
     for view in seen.everybody:
         if view.error:
             yield f"{view.name} ({view.endpoint}) does not answer: {view.error}"
+    for node in seen.nodes:
+        if node.unwritten:
+            yield f"{node.name} could not write to its disk: {', '.join(node.unwritten)} in its INFO persistence"
     masters = seen.masters
     if len(masters) != 1:
         names = ", ".join(node.name for node in masters) or "none"
@@ -205,8 +212,8 @@ def _difference(what: str, actual: frozenset[Endpoint], declared: frozenset[Endp
         yield f"{what}: {endpoint} is not declared"
 
 
-def _node_view(address: NodeAddress, replication: Any) -> NodeView:
-    info = _info(replication)
+def _node_view(address: NodeAddress, replication: Any, persistence: Any) -> NodeView:
+    info, disk = _info(replication), _info(persistence)
     replica = info["role"] == "slave"
     attached = [
         dict(pair.split("=", 1) for pair in info[f"slave{index}"].split(","))
@@ -221,6 +228,7 @@ def _node_view(address: NodeAddress, replication: Any) -> NodeView:
         follows=Endpoint(info["master_host"], int(info["master_port"])) if replica else None,
         link_up=replica and info["master_link_status"] == "up" and not int(info["master_sync_in_progress"]),
         attached=frozenset(_endpoint(each) for each in attached if each["state"] == "online"),
+        unwritten=tuple(status for status in _DISK if disk.get(status) == "err"),
     )
 
 

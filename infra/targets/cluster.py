@@ -13,6 +13,8 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.stream import stream
 from urllib3.exceptions import HTTPError
 
+from infra.targets import reasons
+
 REQUEST_S = 10
 NOT_FOUND = 404
 EXEC_S = 60
@@ -89,3 +91,25 @@ def execute(api: Any, namespace: str, pod: str, command: list[str], container: s
     output = running.read_all()
     running.close()
     return (255 if code is None else int(code)), output
+
+
+def log_tail(api: Any, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+    """Why a container is not well, as far as its log tells; `previous`: the log of its life before this one."""
+    return reasons.of(pod, f"the log of {pod}", log_of(api, namespace, pod, container, previous=previous))
+
+
+def log_of(api: Any, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+    """The end of a container's log; empty when there is none."""
+    try:
+        return str(
+            client.CoreV1Api(api).read_namespaced_pod_log(
+                pod,
+                namespace,
+                container=container,
+                tail_lines=reasons.TAIL,
+                previous=previous,
+                _request_timeout=REQUEST_S,
+            )
+        )
+    except ApiException:
+        return ""

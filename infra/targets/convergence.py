@@ -7,6 +7,7 @@ cluster's), each is asked inside itself, by infra/node/answers.sh.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from redis.exceptions import ResponseError
 
 from client.crosscheck import Observation, findings, observe, observe_by
 from infra.contract import NodeAddress, OperatorContract
+from infra.targets import reasons
 
 TIMEOUT_S = 90.0
 # A look that comes in the middle of a failover waits for its end before it calls it a drift.
@@ -23,6 +25,8 @@ LOOK_S = 5.0
 
 Run = Callable[[str, Sequence[str]], tuple[int, str]]
 """Runs answers.sh with these arguments in the node of this name: its exit code and what it printed."""
+Log = Callable[[str], str]
+"""The end of the log of the node of this name."""
 
 
 def asked_inside(contract: OperatorContract) -> dict[str, str]:
@@ -35,20 +39,22 @@ def converge(
     check_alive: Callable[[], object],
     finish: Callable[[], None] = lambda: None,
     run: Run | None = None,
+    log: Log = lambda _name: "",
 ) -> None:
     """Wait until the cross-check finds nothing but nodes that are declared no longer: those are deleted after this.
 
     `variables`: an OperatorContract's.
 
     `check_alive` raises when waiting has become pointless. `finish` is what had to wait for the others; it touches
-    nodes, so they must agree again after it. Raises TimeoutError with the last findings after TIMEOUT_S. After an error
-    the resource is not recorded, so the next `up` looks again.
+    nodes, so they must agree again after it. Raises TimeoutError after TIMEOUT_S, with the last findings and what the
+    nodes' logs know of them. After an error the resource is not recorded, so the next `up` looks again.
     """
     contract = OperatorContract.from_env(variables)
 
     def agree() -> None:
         if found := _await_agreement(contract, TIMEOUT_S, check_alive, run, undeclared_too=True):
-            raise TimeoutError(f"not converged within {TIMEOUT_S:.0f} s:\n" + "\n".join(f"- {each}" for each in found))
+            said = "\n".join(f"- {each}" for each in found)
+            raise TimeoutError(f"not converged within {TIMEOUT_S:.0f} s:\n{said}{_reasons(contract, found, log)}")
 
     agree()
     finish()
@@ -100,3 +106,14 @@ def _read(reply: str) -> Any:
         return ResponseError(reply.removeprefix("error:").strip('"'))
     # INFO alone is not JSON.
     return reply if reply.startswith("#") else json.loads(reply)
+
+
+def _reasons(contract: OperatorContract, found: Sequence[str], log: Log) -> str:
+    """Of the nodes that the findings are about, those whose log tells a known reason; without any, what they said."""
+    names = [node.name for node in contract.nodes] + [f"sentinel-{index}" for index in range(len(contract.sentinels))]
+    about = [name for name in names if any(re.search(rf"\b{name}\b", each) for each in found)]
+    logs = {name: log(name) for name in about}
+    known = [f"\n{name}: {why}" for name, text in logs.items() if (why := reasons.known(text))]
+    return "".join(
+        known or ("\n" + reasons.of(name, f"the log of {name}", text) for name, text in logs.items() if text)
+    )

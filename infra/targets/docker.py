@@ -26,7 +26,13 @@ from infra.targets.base import Deployment, FixedAddresses, gateway_program, gate
 from infra.targets.convergence import asked_inside
 from infra.targets.docker_control import BIN, CONF, DATA, FILES, NODE_ENV, RUN, STOP_TIMEOUT_S, UID
 from infra.targets.docker_firewall import FirewallProvider
-from infra.targets.docker_provider import ConvergenceProvider, FilesProvider, GatewayFilesProvider, ReadyProvider
+from infra.targets.docker_provider import (
+    ConvergenceProvider,
+    FilesProvider,
+    GatewayFilesProvider,
+    ImageProvider,
+    ReadyProvider,
+)
 from infra.tls import CA_FILE
 from infra.topology import Kind, Node, Topology
 
@@ -57,6 +63,11 @@ class _Files(Resource, module="docker", name="Files"):
 class _GatewayFiles(Resource, module="docker", name="GatewayFiles"):
     def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
         super().__init__(GatewayFilesProvider(), name, props, opts)
+
+
+class _Image(Resource, module="docker", name="Image"):
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(ImageProvider(), name, props, opts)
 
 
 class _Firewall(Resource, module="docker", name="Firewall"):
@@ -104,7 +115,8 @@ class DockerTarget(FixedAddresses):
         # Rules before nodes: nobody reaches one before it is known who may. They are the same for every number of
         # nodes: a node that goes must be able to hand over, and to say that it goes, until it is gone.
         widest = replace(deployment.topology, data=self.reserved(Kind.DATA), sentinels=self.reserved(Kind.SENTINEL))
-        previous: list[pulumi.Resource] = stack.firewall(widest) if self._settings.firewall else []
+        images = stack.images()
+        previous: list[pulumi.Resource] = [*images, *(stack.firewall(widest) if self._settings.firewall else [])]
         containers: list[docker.Container] = []
         # One at a time, the first node after the replicas: see ProcessTarget.
         for node in (*reversed(deployment.topology.data), *deployment.topology.sentinels):
@@ -134,6 +146,16 @@ class _Stack:
         # What holds the data and the identity, in every shape of the stack. An update may replace the rest.
         self.kept = pulumi.ResourceOptions.merge(self.base, pulumi.ResourceOptions(protect=self.settings.protect))
         self.dynamic = pulumi.ResourceOptions(parent=parent)
+
+    def images(self) -> list[pulumi.Resource]:
+        """All images, before the first container is replaced: a node that is gone is no place to see that one lacks."""
+        wanted = {"image": self.settings.image}
+        if self.settings.gateway:
+            wanted["gatewayImage"] = self.settings.gateway_image
+        return [
+            _Image(setting, {"host": self.settings.docker_host, "setting": setting, "image": image}, self.dynamic)
+            for setting, image in wanted.items()
+        ]
 
     def network(self, subnet: str) -> docker.Network:
         """The stack's network. Containers that join it without an address of their own get one of the upper half."""

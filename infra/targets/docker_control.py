@@ -15,7 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from requests.exceptions import RequestException
+
+from infra.targets import reasons
 
 # Inside a container. The files' volume is mounted read-only there.
 FILES, DATA, RUN = "/node/files", "/node/data", "/node/run"
@@ -67,6 +70,27 @@ def version_in(host: str, image: str) -> str:
         )
         return str(said.decode(errors="replace"))
     return ""
+
+
+def ensure_image(client: Any, setting: str, image: str) -> None:
+    """Have the engine pull the image unless it has it. Raises NodeError: before any container was touched."""
+    try:
+        client.images.get(image)
+        return
+    except ImageNotFound:
+        pass
+    try:
+        if not image.startswith("sha256:"):
+            client.images.pull(image)
+            return
+        why = "an image id cannot be pulled"
+    except (DockerException, RequestException) as error:
+        why = str(getattr(error, "explanation", None) or error)
+    raise NodeError(
+        f"{setting}: found {image}, which the engine has not and cannot pull: {why}; expected an image that it has or "
+        f"can pull; no container was touched\n  fix: docker pull or docker load it there, or `pulumi config set "
+        f"{setting}` to another one, then run `make up` again"
+    )
 
 
 def write_files(client: Any, image: str, volumes: Mapping[str, str], files: Mapping[str, str]) -> None:
@@ -188,20 +212,25 @@ def watch_endings(client: Any, names: Iterable[str]) -> Callable[[], Mapping[str
         found = {name: _find(client, name) for name in before}
         for name, container in found.items():
             if container and _restarts(container) - before[name] >= ENDINGS:
-                code = container.attrs["State"]["ExitCode"]
-                raise NodeError(f"{name}: ended {ENDINGS} times, the last with {code}\n{log_tail(client, name)}")
+                state = container.attrs["State"]
+                why = ", for it used more memory than it may" if state.get("OOMKilled") else ""
+                ended = f"{name}: ended {ENDINGS} times, the last with {state['ExitCode']}{why}"
+                raise NodeError(f"{ended}\n{log_tail(client, name)}")
         return found
 
     return look
 
 
-def log_tail(client: Any, name: str, lines: int = 12) -> str:
-    """The last lines of a container's log, with a heading."""
-    try:
-        text = client.containers.get(name).logs(tail=lines).decode(errors="replace")
-    except (NotFound, APIError) as error:
-        text = f"(no log: {error.explanation})"
-    return f"--- the last lines of the log of {name}:\n{text.rstrip()}"
+def log_tail(client: Any, name: str) -> str:
+    """Why a container is not well, as far as its log tells."""
+    return reasons.of(name, f"the log of {name}", log_of(client, name))
+
+
+def log_of(client: Any, name: str) -> str:
+    """The end of a container's log; empty when there is none."""
+    with suppress(NotFound, APIError):
+        return str(client.containers.get(name).logs(tail=reasons.TAIL).decode(errors="replace"))
+    return ""
 
 
 def _await(seconds: float, condition: Callable[[], bool]) -> bool:

@@ -19,6 +19,25 @@ from infra.targets.changes import as_seen, becomes_standalone, changed_keys, che
 LOOK_S = 10.0
 
 
+class ImageProvider(ResourceProvider):
+    """Sees to it that the engine has an image before a container is taken down for it. Inputs: host, setting, image."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        self._ensure(props)
+        return CreateResult(id_=props["setting"], outs=props)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=bool(changed_keys(olds, news)))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        self._ensure(news)
+        return UpdateResult(outs=news)
+
+    def _ensure(self, props: dict[str, Any]) -> None:
+        with control.engine(props["host"]) as client:
+            control.ensure_image(client, props["setting"], props["image"])
+
+
 class FilesProvider(ResourceProvider):
     """Inputs: host, image, container, volumes {mount point: volume}, files, secret_files, scripts {name: text}."""
 
@@ -188,7 +207,13 @@ class ConvergenceProvider(ResourceProvider):
                     _execute(node, "forget.sh", why="cannot forget the nodes that are gone")
 
             check_alive = control.watch_endings(client, names)
-            convergence.converge(props["contract"], check_alive, finish, _answers(client, props))
+            convergence.converge(
+                props["contract"],
+                check_alive,
+                finish,
+                _answers(client, props),
+                lambda node: control.log_of(client, props["containers"][node]),
+            )
 
 
 def _answers(client: Any, props: dict[str, Any]) -> convergence.Run:

@@ -20,10 +20,10 @@ from infra import firewall, gateway
 from infra.contract import Endpoint, render_env
 from infra.problems import ConfigurationError, Problem
 from infra.settings import Settings
-from infra.targets import cluster, monitors, pods
+from infra.targets import cluster, monitors, pods, rollouts
 from infra.targets.base import Deployment, gateway_program, gateway_programs, node_scripts
 from infra.targets.convergence import asked_inside
-from infra.targets.kubernetes_provider import ConvergenceProvider, ModeProvider, ShareProvider
+from infra.targets.kubernetes_provider import ConvergenceProvider, ModeProvider, RolloutProvider, ShareProvider
 from infra.targets.network_policies import policies
 from infra.targets.pods import CONF, DATA, RUN, Files, Labels
 from infra.tls import CA_FILE
@@ -49,6 +49,11 @@ core, apps = kubernetes.core.v1, kubernetes.apps.v1
 class _Convergence(Resource, module="kubernetes", name="Convergence"):
     def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
         super().__init__(ConvergenceProvider(), name, props, opts)
+
+
+class _Rollout(Resource, module="kubernetes", name="Rollout"):
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(RolloutProvider(), name, props, opts)
 
 
 class _Mode(Resource, module="kubernetes", name="Mode"):
@@ -120,11 +125,12 @@ class KubernetesTarget:
         stack = self._stack
         stack.keep_mode()
         stack.policies()
-        data = stack.nodes(Kind.DATA, self._node_files(deployment, Kind.DATA))
-        previous: list[pulumi.Resource] = [data]
+        sets = [stack.nodes(Kind.DATA, self._node_files(deployment, Kind.DATA))]
+        previous = [stack.rolled_out("StatefulSet", str(Kind.DATA), sets[0])]
         if deployment.topology.sentinels:
-            previous = [stack.nodes(Kind.SENTINEL, self._node_files(deployment, Kind.SENTINEL), after=previous)]
-        stack.converged([data, *previous], self.resolve(asked_inside(deployment.contract)))
+            sets.append(stack.nodes(Kind.SENTINEL, self._node_files(deployment, Kind.SENTINEL), after=previous))
+            previous = [stack.rolled_out("StatefulSet", str(Kind.SENTINEL), sets[1])]
+        stack.converged(sets, previous, self.resolve(asked_inside(deployment.contract)))
         if self._settings.gateway:
             stack.gateway(self._gateway_files(deployment), after=previous)
         stack.monitors(cluster.kinds(self._settings.kubeconfig, self._settings.kube_context, monitors.API))
@@ -340,10 +346,22 @@ class _Stack:
         ]
         return apps.StatefulSet(
             name,
-            metadata=self._metadata(name, name),
+            metadata=self._awaited_by_us(name, name),
             spec=spec,
             opts=_after(self.inside, [self.account, plain, secret, *claims, *self.services, *after]),
         )
+
+    def rolled_out(self, kind: str, name: str, made: Any) -> pulumi.Resource:
+        """The wait until its pods are new and ready, or something is known to keep them from it."""
+        return _Rollout(
+            f"{name}-rollout",
+            self._way() | {"kind": kind, "name": name, "trigger": _changed([made])},
+            _after(self.dynamic, [made]),
+        )
+
+    def _awaited_by_us(self, name: str, component: str) -> dict[str, Any]:
+        metadata = self._metadata(name, component)
+        return metadata | {"annotations": metadata["annotations"] | rollouts.NO_WAIT}
 
     def _claim(self, name: str, component: str, spec: dict[str, Any], *, kept: bool) -> Any:
         """A pod's volume: declared by itself, so that it outlives a replaced StatefulSet, and `down` ends it."""
@@ -371,12 +389,13 @@ class _Stack:
             share = {"stack": self.topology.stack, "percent": self.settings.canary_share}
             # It lives in the namespace, and `down` ends it before.
             needed.append(_Share("share", self._way() | share, _after(self.dynamic, [self.namespace])))
-        apps.Deployment(
+        made = apps.Deployment(
             "gateway",
-            metadata=self._metadata("gateway", "gateway"),
+            metadata=self._awaited_by_us("gateway", "gateway"),
             spec=pods.gateway_deployment(self.settings, self.labels, mounted),
             opts=_after(self.inside, needed),
         )
+        self.rolled_out("Deployment", "gateway", made)
 
     def monitors(self, served: Collection[str]) -> None:
         """For the Prometheus operator, where it is: of these kinds, those that the cluster serves."""
@@ -395,7 +414,9 @@ class _Stack:
                     opts=self.inside,
                 )
 
-    def converged(self, after: Sequence[Any], contract: pulumi.Output[dict[str, str]]) -> None:
+    def converged(
+        self, sets: Sequence[Any], after: Sequence[pulumi.Resource], contract: pulumi.Output[dict[str, str]]
+    ) -> None:
         """The last step: every node sees exactly what is declared."""
         _Convergence(
             "convergence",
@@ -403,9 +424,7 @@ class _Stack:
             | {
                 "contract": contract,
                 "sentinels": [node.name for node in self.topology.sentinels],
-                "trigger": pulumi.Output.all(
-                    *(part for each in after for part in (each.id, each.spec.replicas, each.spec.template))
-                ).apply(_digest),
+                "trigger": _changed(sets),
             },
             _after(self.dynamic, after),
         )
@@ -428,6 +447,13 @@ class _Stack:
 
 def _after(base: pulumi.ResourceOptions, resources: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
     return pulumi.ResourceOptions.merge(base, pulumi.ResourceOptions(depends_on=list(resources)))
+
+
+def _changed(workloads: Sequence[Any]) -> pulumi.Output[str]:
+    """Another value when one of them becomes another, or its pods do."""
+    return pulumi.Output.all(
+        *(part for each in workloads for part in (each.id, each.spec.replicas, each.spec.template))
+    ).apply(_digest)
 
 
 def _digest(of: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
-from infra.targets import cluster, convergence, gateway_share
+from infra.targets import cluster, convergence, gateway_share, rollouts
 from infra.targets.changes import as_seen, changed_keys
 from infra.targets.pods import BIN, NODE_ENV
 
@@ -43,7 +43,14 @@ class ConvergenceProvider(ResourceProvider):
                 for pod in props["sentinels"]:
                     _run(api, props, pod, "forget.sh")
 
-            convergence.converge(props["contract"], lambda: None, forget, _answers(api, props))
+            watch = rollouts.Watch(api, props["namespace"])
+            convergence.converge(
+                props["contract"],
+                lambda: watch.look(rollouts.NODES),
+                forget,
+                _answers(api, props),
+                lambda pod: cluster.log_of(api, props["namespace"], pod, "server"),
+            )
 
 
 def _answers(api: Any, props: dict[str, Any]) -> convergence.Run:
@@ -53,6 +60,37 @@ def _answers(api: Any, props: dict[str, Any]) -> convergence.Run:
         return cluster.execute(api, props["namespace"], pod, _script("answers.sh", *commands))
 
     return run
+
+
+class RolloutProvider(ResourceProvider):
+    """Waits until a StatefulSet's or a Deployment's pods are the declared ones and ready.
+
+    Inputs: kubeconfig, context, namespace, kind, name, trigger (waits again when it changes).
+    """
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        self._wait(props)
+        return CreateResult(id_=props["name"], outs=props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        # One that an `up` gave up on is waited for again, also when the next one declares what was there before.
+        with _connected(props) as api:
+            try:
+                done = rollouts.is_rolled_out(rollouts.read(api, props["namespace"], props["kind"], props["name"]))
+            except cluster.ClusterError:
+                done = False
+        return ReadResult(id_=id_, outs=as_seen(props, "" if done else "not rolled out"))
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=bool(changed_keys(olds, news, _WAY)))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        self._wait(news)
+        return UpdateResult(outs=news)
+
+    def _wait(self, props: dict[str, Any]) -> None:
+        with _connected(props) as api:
+            rollouts.await_rolled_out(api, props["namespace"], props["kind"], props["name"])
 
 
 class ModeProvider(ResourceProvider):

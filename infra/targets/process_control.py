@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from infra.private_folders import private_folder
+from infra.targets import reasons
 
+LOG = "node.log"
 START_TIMEOUT_S = 90.0
 # The handover (10 s to prepare, 20 s to settle) and the server's own end (15 s) fit in.
 STOP_TIMEOUT_S = 60.0
@@ -28,7 +30,7 @@ class NodeError(Exception):
     """A node that does not do what it should, with the last lines of its log."""
 
     def __init__(self, folder: Path, what: str) -> None:
-        super().__init__(f"{folder.name}: {what}\n--- the last lines of {folder / 'node.log'}:\n{_log_tail(folder)}")
+        super().__init__(f"{folder.name}: {what}\n{reasons.of(folder.name, str(folder / LOG), log_of(folder))}")
 
 
 def write_files(folder: Path, files: Mapping[str, str], scripts: Mapping[str, str]) -> None:
@@ -158,7 +160,7 @@ def check_alive(folders: Iterable[Path]) -> None:
 
 def _log(folder: Path) -> BinaryIO:
     """The node's log, to add to. Nobody else reads it, whatever the umask."""
-    return os.fdopen(os.open(folder / "node.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+    return os.fdopen(os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def _clean_environment() -> dict[str, str]:
@@ -257,8 +259,9 @@ def _await(seconds: float, condition: Callable[[], bool]) -> bool:
     return True
 
 
-def _log_tail(folder: Path, lines: int = 12) -> str:
+def log_of(folder: Path) -> str:
+    """What the node has said; empty without a log."""
     try:
-        return "\n".join((folder / "node.log").read_text(errors="replace").splitlines()[-lines:])
+        return (folder / LOG).read_text(errors="replace")
     except OSError:
-        return "(no log)"
+        return ""

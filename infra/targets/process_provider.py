@@ -94,4 +94,7 @@ class ConvergenceProvider(ResourceProvider):
             for folder in folders:
                 process_control.execute(folder, "forget.sh")
 
-        convergence.converge(props["contract"], lambda: process_control.check_alive(folders), finish)
+        def log(name: str) -> str:
+            return next((process_control.log_of(folder) for folder in folders if folder.name == name), "")
+
+        convergence.converge(props["contract"], lambda: process_control.check_alive(folders), finish, log=log)

@@ -128,7 +128,8 @@ class Inside:
     def __call__(self, name: str, commands: Sequence[str]) -> tuple[int, str]:
         if name == self.silent:
             return 1, f"{commands[0]}: no answer within 1 s\n"
-        return 0, said(self._data[name]) if name in self._data else said(*self._sentinel(name))
+        disk = "# Persistence\r\naof_last_write_status:ok\r\n"
+        return 0, said(self._data[name], disk) if name in self._data else said(*self._sentinel(name))
 
     def _sentinel(self, name: str) -> list[str]:
         master, replica = (node.endpoint for node in CONTRACT.nodes)
@@ -203,3 +204,14 @@ def test_an_answer_that_breaks_off_is_none(clock: Clock) -> None:
 def test_the_variables_for_nodes_asked_inside_name_no_file_of_this_machine() -> None:
     from_a_clone = CONTRACT.model_copy(update={"tls": True, "tls_ca_file": Path("/home/me/.state/ca.crt")})
     assert convergence.asked_inside(from_a_clone) == convergence.asked_inside(CONTRACT) == ENV
+
+
+def test_what_a_nodes_log_knows_is_in_the_error(clock: Clock) -> None:
+    inside = Inside()
+    inside.peer_flags = "sentinel,disconnected"
+    logs = {"sentinel-1": "1:X 29 Nov 2026 21:18:33.958 # Write failed: No space left on device"}
+    with pytest.raises(TimeoutError) as caught:
+        convergence.converge(ENV, all_alive, lambda: None, inside, lambda name: logs.get(name, ""))
+    said_ = str(caught.value)
+    assert "\nsentinel-1: its disk is full: Write failed: No space left on device\n  fix: free space" in said_
+    assert clock.now >= 90

@@ -137,6 +137,11 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("replica follows a stranger", node(2, follows=STRANGER), f"data-2 follows {STRANGER}, not the master"),
     ("replica link down", node(1, link_up=False), "the link of data-1 to the master is down"),
     (
+        "replica whose disk is full",
+        node(2, unwritten=("aof_last_write_status",)),
+        "data-2 could not write to its disk: aof_last_write_status",
+    ),
+    (
         "replica of another history",
         node(1, replid=OTHER_REPLID),
         f"data-1 has the replication id {OTHER_REPLID}, the master {REPLID}",

@@ -247,6 +247,7 @@ def converge(
     check_alive: Callable[[], None],
     finish: Callable[[], None],
     run: convergence.Run,
+    _log: convergence.Log,
 ) -> None:
     """Stands for the wait: one look in the middle of which a node is asked."""
     check_alive()

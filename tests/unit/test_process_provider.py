@@ -166,7 +166,7 @@ def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch
     props = CONTRACT | {"folders": folders}
     monkeypatch.setattr(process_control, "check_alive", lambda _folders: None)
 
-    def converge(contract: dict[str, str], _check_alive: Any, finish: Callable[[], None]) -> None:
+    def converge(contract: dict[str, str], _check_alive: Any, finish: Callable[[], None], **_: Any) -> None:
         calls.append(contract["REDIS_HOST"])
         finish()
 
@@ -178,7 +178,7 @@ def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch
     assert ConvergenceProvider().update("converged", {}, props).outs == props
     assert calls == once * 2
 
-    def never(*_: Any) -> None:
+    def never(*_: Any, **__: Any) -> None:
         raise TimeoutError("not converged")
 
     monkeypatch.setattr(convergence, "converge", never)
@@ -188,6 +188,6 @@ def test_convergence_is_recorded_only_when_reached(calls: list[str], monkeypatch
 
 
 def test_convergence_does_not_wait_for_a_node_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(convergence, "converge", lambda _contract, check_alive, _finish: check_alive())
+    monkeypatch.setattr(convergence, "converge", lambda _contract, check_alive, _finish, **_: check_alive())
     with pytest.raises(process_control.NodeError, match="data-1: does not run"):
         ConvergenceProvider().create(CONTRACT | {"folders": [str(tmp_path / "data-1")]})
