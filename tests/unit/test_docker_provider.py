@@ -190,7 +190,7 @@ def test_a_node_that_cannot_become_the_master_is_left_as_it_is(control: Control)
 def test_a_refused_configuration_is_an_error_with_the_nodes_own_words(control: Control) -> None:
     control.fails = "apply.sh"
     with pytest.raises(NodeError, match=r"data-0 refuses its new configuration:\napply\.sh says no"):
-        FilesProvider().update(NAME, PROPS, with_file("redis.conf", "port 6379\n"))
+        FilesProvider().update(NAME, PROPS, with_file("redis.conf", "port 6379\nmaxmemory 1gb\n"))
 
 
 def test_a_node_that_does_not_come_back_fails_its_update(control: Control) -> None:
