@@ -98,6 +98,7 @@ views() { # what each Sentinel that answers says of the master, a line each: HOS
                 { value[key] = $0 }
                 END { if (port ~ /^[0-9]+$/) print host ":" port, value["config-epoch"], value["flags"] }' &
     done
+    wait
 }
 
 await_witness() { # what the last server's witness notes at its end comes before whatever is done to its files next

@@ -37,7 +37,7 @@ state_of() { # state_of REACH
     echo "${word%%.*}"
 }
 
-tell() { # tell REACH: in words
+in_words() { # in_words REACH: as people read it
     echo "$1" | awk -F. '$4 == "none" { print "no data"; next }
         $4 == "broken" { print "data that does not load"; next }
         $1 == "x" { print "data (how far it reaches is not known)"; next }
@@ -76,9 +76,9 @@ exceeds() { # exceeds OWN MASTER: a sync from this master would replace somethin
     }'
 }
 
-# hear NODE: asks it once and sets said_*; fails when it does not answer. said_reach has the offset of now, if what it told
+# look_at NODE: asks it once and sets said_*; fails when it does not answer. said_reach has the offset of now, if what it told
 # its peers is of the time that it is in.
-hear() {
+look_at() {
     said=$(printf 'INFO\nCONFIG GET %s\n' "$BOARD" | ask "$1" | awk -F: '
         { sub(/\r$/, "") }
         last == "'"$BOARD"'" { board = $0 }

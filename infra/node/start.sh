@@ -37,7 +37,7 @@ decide() {
         reason="no majority of the Sentinels ($SENTINELS) names a master"
     elif [ "$elected" = "$ME" ]; then
         decide_as_elected
-    elif hear "$elected" && [ "$said_role" = slave ] && [ "$said_link" = up ]; then
+    elif look_at "$elected" && [ "$said_role" = slave ] && [ "$said_link" = up ]; then
         reason="the Sentinels name $elected, which says it is a replica"
     else
         # A master that is down may never return, and then only a replica that runs can be promoted. Following it is safe:
@@ -50,7 +50,7 @@ decide_as_elected() {
     named="the Sentinels name this node"
     fullest="" furthest=$reach absent="" whole=1 patience=$PATIENCE_MS
     for peer in $(peers); do
-        if ! hear "$peer"; then
+        if ! look_at "$peer"; then
             absent="$absent${absent:+ and }$peer"
             continue
         fi
@@ -72,7 +72,7 @@ decide_as_elected() {
     if [ -n "$fullest" ]; then
         # As a replica that nobody promotes it tells its peers what it has, so that they can compare themselves.
         decision="replica $fullest"
-        reason="$named, but $holding: $(tell "$reach"), and $fullest has $(tell "$furthest"): they must promote another"
+        reason="$named, but $holding: $(in_words "$reach"), and $fullest has $(in_words "$furthest"): they must promote another"
     elif [ -n "$absent" ] && [ "$state" != whole ]; then
         reason="$named, but $holding, and $absent, which may have some, does not answer"
     elif [ -n "$absent" ] && [ $(($(now_ms) - begun)) -lt "$patience" ]; then
@@ -85,7 +85,7 @@ decide_as_elected() {
         decision=master
         case $state in
             whole) reason="$named and its data is here" ;;
-            cut) reason="$named, and though $holding, nobody has more than its $(tell "$reach")" ;;
+            cut) reason="$named, and though $holding, nobody has more than its $(in_words "$reach")" ;;
             none) reason="a first boot: no data anywhere" ;;
         esac
     fi
@@ -161,8 +161,8 @@ keep_what_a_sync_replaces() {
     case $(state_of "$reach") in
         none | broken) if has_files; then set_aside "$holding"; fi ;;
         *)
-            if hear "$at" && [ "$said_role" = master ] && exceeds "$reach" "$said_reach"; then
-                set_aside "it has $(tell "$reach"), which $at, whose data set is of $(tell "$said_reach"), never had"
+            if look_at "$at" && [ "$said_role" = master ] && exceeds "$reach" "$said_reach"; then
+                set_aside "it has $(in_words "$reach"), which $at, whose data set is of $(in_words "$said_reach"), never had"
             fi
             ;;
     esac

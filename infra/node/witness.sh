@@ -45,11 +45,11 @@ follow_the_time() {
                 else { epoch = $1; generation = $2 + 1 }
                 print epoch, generation, offset, "whole", $1, $2, from, start, replid
             }')
-        log "the master of a time of its own: $(tell "$reach")"
+        log "the master of a time of its own: $(in_words "$reach")"
     else
         [ "$said_link" = up ] || return 1
         replid=$said_replid offset=$said_offset
-        hear "$said_master" && [ "${said_reach##*.}" = "$replid" ] || return 1
+        look_at "$said_master" && [ "${said_reach##*.}" = "$replid" ] || return 1
         reach=$(echo "$said_reach" | awk -F. -v OFS=. -v offset="$offset" '{ $3 = offset; $4 = "whole"; print }')
     fi
 }
@@ -92,7 +92,7 @@ compare_with_peers() {
     enough=$(($# - 1)) # a key that one more confirmed is on two nodes
     answered=1 fuller=""
     for peer in $(peers); do
-        if ! hear "$peer" || [ "$said_loading" = 1 ]; then continue; fi
+        if ! look_at "$peer" || [ "$said_loading" = 1 ]; then continue; fi
         if [ "$said_role" = master ]; then return 0; fi # a sync comes, or the roles are moving
         answered=$((answered + 1))
         if [ "$(compare "$reach" "$said_reach" "$TOLERANCE" "$own_keys" "$said_keys")" = more ]; then
@@ -100,14 +100,14 @@ compare_with_peers() {
         fi
     done
     if [ -n "$fuller" ]; then
-        set_priority 0 "may not be promoted: it has $(tell "$reach"), and $fuller has $(tell "$its_reach")"
+        set_priority 0 "may not be promoted: it has $(in_words "$reach"), and $fuller has $(in_words "$its_reach")"
     elif [ "$(state_of "$reach")" = none ]; then
         say "may not be promoted: it has no data"
     elif [ "$answered" -gt "$enough" ] ||
         { [ "$answered" -ge "$enough" ] && [ $(($(now_ms) - begun)) -gt "$PATIENCE_MS" ]; }; then
-        set_priority 100 "may be promoted: no other one has more than $(tell "$reach")"
+        set_priority 100 "may be promoted: no other one has more than $(in_words "$reach")"
     else
-        say "may not be promoted yet: it has $(tell "$reach"), and too few others tell what they have (docs/runbook.md)"
+        say "may not be promoted yet: it has $(in_words "$reach"), and too few others tell what they have (docs/runbook.md)"
     fi
 }
 
@@ -120,12 +120,12 @@ become_eligible() {
 }
 
 # It took the role while another one was about to be promoted in its place, as the Sentinels will tell it in a while.
-step_back() {
-    [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ] || return 0
+step_back() { # true if it does
+    [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ] || return 1
     seen=$(views)
     named=$(echo "$seen" | awk '{ print $1 }' | majority)
     if [ "$named" = "$ME" ]; then
-        case $seen in *failover_in_progress*) named=$(peers) ;; *) return 0 ;; esac
+        case $seen in *failover_in_progress*) named=$(peers) ;; *) return 1 ;; esac
     fi
     for node in $named; do
         if [ "$(role_of "$node")" = master ]; then
@@ -133,14 +133,15 @@ step_back() {
             return
         fi
     done
+    return 1
 }
 
 witness() {
-    hear "$ME" && [ "$said_loading" != 1 ] || return 0
-    if [ "$said_role" = master ]; then step_back; fi
+    look_at "$ME" && [ "$said_loading" != 1 ] || return 0
+    if [ "$said_role" = master ] && step_back; then return 0; fi
     if [ -z "$eligible" ] && [ "$said_role" = slave ]; then
         become_eligible
-        hear "$ME" || return 0
+        look_at "$ME" || return 0
     fi
     size=$said_size unwritten=$said_unwritten
     if [ "$said_base_size" = 0 ]; then size=$((size + $(first_base_size))); fi

@@ -18,7 +18,7 @@ from tests.background import meanwhile
 from tests.conformance.keys import read, write
 from tests.deployment import deployed
 from tests.nodes import LOST_ELECTION_MS, Nodes
-from tests.waiting import await_that
+from tests.waiting import await_settled, await_that
 
 
 class Watch:
@@ -165,6 +165,35 @@ def test_without_a_majority_of_sentinels_a_node_does_not_serve(deployment: Nodes
         deployment.ask(replica, "PING")
     deployment.start("sentinel-0")
     await_that(lambda: deployment.ask(replica, "ROLE")[0] == "slave", 15, "the node as a replica")
+
+
+TWO_MASTERS_S = 2.0
+"""The Sentinels publish a promotion up to a second after it; the one that returned then steps back in half a second."""
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("after_s", [1.7, 1.9, 2.0, 2.1, 2.3])
+def test_a_master_that_returns_while_it_is_replaced_steps_back(process_nodes: Nodes, after_s: float) -> None:
+    """Around down-after: the moment in which nobody knows yet whether it is replaced."""
+    deployment = process_nodes
+    deployment.heal()
+    master = deployment.master()
+    two, longest = [time.monotonic()], [0.0]
+
+    def look(done: threading.Event) -> None:
+        while not done.is_set():
+            if len(deployment.observe().masters) < 2:
+                two[0] = time.monotonic()
+            longest[0] = max(longest[0], time.monotonic() - two[0])
+
+    with meanwhile(look):
+        deployment.kill(master)
+        time.sleep(after_s)  # not a wait for anything: the moment is what is tried
+        deployment.start(master)
+        deployment.await_converged()
+        await_settled(lambda: len(deployment.observe().masters) != 1, 3, 30, "one master")
+    print(f"back after {after_s} s: two masters for {longest[0]:.2f} s, {master} -> {deployment.master()}")
+    assert longest[0] < TWO_MASTERS_S
 
 
 CLI_THAT_IS_LATE_ONCE = """\

@@ -19,6 +19,7 @@ from client.connect import connect
 from client.links import open_as
 from tests.background import meanwhile
 from tests.nodes import Nodes
+from tests.waiting import await_that
 
 RECOVERY_S = 60
 NOTED_S = 2
@@ -166,6 +167,75 @@ def test_the_fuller_replica_is_promoted(process_nodes: Nodes, line: str, order: 
     deployment.kill(*deployment.names)
     deployment.damage(master, line)
     recover(deployment, keys, order, master)
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("line", [ZEROS_AT_THE_END, BASE_GONE], ids=["zeros at the end", "base missing"])
+def test_a_replica_whose_data_does_not_load_sets_it_aside_and_syncs(process_nodes: Nodes, line: str) -> None:
+    deployment = process_nodes
+    deployment.heal()
+    fill(deployment, "synced")
+    keys, replica = deployment.ask(deployment.master(), "DBSIZE"), deployment.replicas()[0]
+    deployment.kill(replica)
+    deployment.damage(replica, line)
+    said = deployment.hear(replica)
+    deployment.start(replica)
+    deployment.await_converged(RECOVERY_S)
+    assert deployment.ask(replica, "DBSIZE") == keys
+    assert "its old files are set aside in" in said()
+    assert deployment.damage(replica, "ls -d set-aside-*/appendonlydir")
+    assert len(deployment.damage(replica, "ls -d set-aside-*").split()) <= 2
+
+
+@pytest.mark.deployment
+def test_a_fuller_data_set_that_comes_too_late_is_set_aside(process_nodes: Nodes) -> None:
+    """The two others have older copies of theirs, and serve them: they cannot wait for ever."""
+    deployment = process_nodes
+    deployment.heal()
+    fuller = deployment.replicas()[0]
+    older = [name for name in deployment.data if name != fuller]
+    time.sleep(NOTED_S)
+    kept = deployment.ask(fuller, "DBSIZE")
+    for name in older:
+        deployment.damage(name, KEEP_A_COPY)
+    fill(deployment, "late", 100)
+    time.sleep(NOTED_S)
+    deployment.kill(*deployment.names)
+    for name in older:
+        deployment.damage(name, OLD_FOLDER_BACK)
+    deployment.start(*older, *deployment.sentinels)
+    await_that(lambda: deployment.master() in older, RECOVERY_S, "a master of the two")
+    said = deployment.hear(fuller)
+    deployment.start(fuller)
+    deployment.await_converged(RECOVERY_S)
+    assert sizes(deployment) == [kept] * len(deployment.data)
+    assert "its old files are set aside in" in said()
+
+
+@pytest.mark.deployment
+def test_a_replica_of_old_days_is_not_promoted_alone(process_nodes: Nodes) -> None:
+    deployment = process_nodes
+    deployment.heal()
+    old = deployment.replicas()[0]
+    deployment.kill(old)
+    fill(deployment, "without-it", 100)
+    time.sleep(NOTED_S)
+    master = deployment.master()
+    keys = deployment.ask(master, "DBSIZE")
+    deployment.kill(*deployment.names)
+    said = deployment.hear(old)
+    deployment.start(old, *deployment.sentinels)
+    await_that(lambda: "too few others tell what they have" in said(), 30, "the reason to wait")
+    heard = [deployment.hear(name) for name in deployment.sentinels]
+    await_that(lambda: any("-failover-abort-no-good-slave" in heard_of() for heard_of in heard), 60, "NOGOODSLAVE")
+    last = next(name for name in deployment.data if name not in (old, master))
+    with watching_masters(deployment) as served:
+        deployment.start(last)
+        await_that(lambda: deployment.master() == last, RECOVERY_S, f"{last}, which has more, as the master")
+        deployment.start()
+        deployment.await_converged(RECOVERY_S)
+    assert sizes(deployment) == [keys] * len(deployment.data)
+    assert min(served) == keys
 
 
 @pytest.mark.parametrize("line", [AOF_GONE, INCR_EMPTIED], ids=["the dump alone", "incr emptied"])
