@@ -20,8 +20,15 @@ from infra.contract import NodeAddress, OperatorContract
 from infra.targets import reasons
 
 TIMEOUT_S = 90.0
+# Asked inside themselves, nodes take seconds to answer, and on a busy cluster more.
+INSIDE_TIMEOUT_S = 180.0
 # A look that comes in the middle of a failover waits for its end before it calls it a drift.
 LOOK_S = 5.0
+
+
+class NotConverged(TimeoutError):
+    """The last findings, and what the nodes' logs know of them."""
+
 
 Run = Callable[[str, Sequence[str]], tuple[int, str]]
 """Runs answers.sh with these arguments in the node of this name: its exit code and what it printed."""
@@ -46,15 +53,16 @@ def converge(
     `variables`: an OperatorContract's.
 
     `check_alive` raises when waiting has become pointless. `finish` is what had to wait for the others; it touches
-    nodes, so they must agree again after it. Raises TimeoutError after TIMEOUT_S, with the last findings and what the
-    nodes' logs know of them. After an error the resource is not recorded, so the next `up` looks again.
+    nodes, so they must agree again after it. Raises NotConverged after TIMEOUT_S, or INSIDE_TIMEOUT_S where `run`
+    asks inside. After an error the resource is not recorded, so the next `up` looks again.
     """
     contract = OperatorContract.from_env(variables)
+    timeout_s = TIMEOUT_S if run is None else INSIDE_TIMEOUT_S
 
     def agree() -> None:
-        if found := _await_agreement(contract, TIMEOUT_S, check_alive, run, undeclared_too=True):
+        if found := _await_agreement(contract, timeout_s, check_alive, run, undeclared_too=True):
             said = "\n".join(f"- {each}" for each in found)
-            raise TimeoutError(f"not converged within {TIMEOUT_S:.0f} s:\n{said}{_reasons(contract, found, log)}")
+            raise NotConverged(f"not converged within {timeout_s:.0f} s:\n{said}{_reasons(contract, found, log)}")
 
     agree()
     finish()

@@ -44,13 +44,16 @@ class ConvergenceProvider(ResourceProvider):
                     _run(api, props, pod, "forget.sh")
 
             watch = rollouts.Watch(api, props["namespace"])
-            convergence.converge(
-                props["contract"],
-                lambda: watch.look(rollouts.NODES),
-                forget,
-                _answers(api, props),
-                lambda pod: cluster.log_of(api, props["namespace"], pod, "server"),
-            )
+            try:
+                convergence.converge(
+                    props["contract"],
+                    lambda: watch.look(rollouts.NODES),
+                    forget,
+                    _answers(api, props),
+                    lambda pod: cluster.log_of(api, props["namespace"], pod, "server"),
+                )
+            except convergence.NotConverged as error:  # no word of the connection to the cluster
+                raise cluster.ClusterError(str(error)) from None
 
 
 def _answers(api: Any, props: dict[str, Any]) -> convergence.Run:

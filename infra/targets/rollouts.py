@@ -11,6 +11,7 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from infra.targets import troubles
 from infra.targets.cluster import REQUEST_S, ClusterError, log_tail
@@ -75,6 +76,8 @@ class Watch:
     def _items(self, ask: Any, **how: Any) -> list[Any]:
         try:
             found = ask(self._namespace, _request_timeout=REQUEST_S, **how)
+        except HTTPError:  # a busy cluster; there is another look
+            return []
         except ApiException as error:
             if error.status == FORBIDDEN:  # whoever may deploy may not look everywhere
                 return []
@@ -88,7 +91,15 @@ def await_rolled_out(api: Any, namespace: str, kind: str, name: str) -> None:
     Raises ClusterError when something keeps a pod from running for too long, or after TIMEOUT_S.
     """
     watch, end = Watch(api, namespace), time.monotonic() + TIMEOUT_S
-    while not is_rolled_out(workload := read(api, namespace, kind, name)):
+    while True:
+        try:
+            workload = read(api, namespace, kind, name)
+        except HTTPError:
+            if time.monotonic() > end:
+                raise
+            continue  # it has waited already
+        if is_rolled_out(workload):
+            return
         selector = ",".join(f"{key}={value}" for key, value in workload["spec"]["selector"]["matchLabels"].items())
         watch.look(selector, workload)
         if time.monotonic() > end:

@@ -10,7 +10,8 @@ import pytest
 
 from client.crosscheck import NodeView, Observation, findings
 from infra.contract import OperatorContract
-from infra.targets import convergence
+from infra.targets import cluster, convergence, rollouts
+from infra.targets.kubernetes_provider import ConvergenceProvider
 from infra.targets.process_control import NodeError
 from tests.unit.test_contract import CONTRACT, ENV
 
@@ -177,7 +178,7 @@ def test_what_the_last_steps_disturb_is_waited_for_too(clock: Clock) -> None:
     def finish() -> None:
         inside.peer_flags = "sentinel,disconnected"
 
-    with pytest.raises(TimeoutError, match=r"- sentinel-1 sees 127.0.0.1:27380 as sentinel,disconnected"):
+    with pytest.raises(convergence.NotConverged, match=r"180 s:\n- sentinel-1 sees 127.0.0.1:27380 as sentinel,disc"):
         convergence.converge(ENV, all_alive, finish, inside)
     assert clock.now >= 90
 
@@ -215,3 +216,27 @@ def test_what_a_nodes_log_knows_is_in_the_error(clock: Clock) -> None:
     said_ = str(caught.value)
     assert "\nsentinel-1: its disk is full: Write failed: No space left on device\n  fix: free space" in said_
     assert clock.now >= 90
+
+
+class Api:
+    """Stands for a connection to a cluster that answers."""
+
+    def close(self) -> None:
+        pass
+
+
+def test_on_kubernetes_findings_are_not_taken_for_a_cluster_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TimeoutError is an OSError, as a connection's are."""
+
+    def never(*_: object) -> None:
+        raise convergence.NotConverged("not converged within 180 s:\n- data-1 follows nobody")
+
+    monkeypatch.setattr(convergence, "converge", never)
+    monkeypatch.setattr("infra.targets.cluster.config.load_kube_config", lambda *_, **__: None)
+    monkeypatch.setattr("infra.targets.cluster.client.ApiClient", lambda _settings: Api())
+    monkeypatch.setattr(rollouts, "Watch", lambda _api, _namespace: None)
+    props = {"kubeconfig": "", "context": "", "namespace": "redis", "contract": ENV, "sentinels": []}
+    with pytest.raises(cluster.ClusterError, match="- data-1 follows nobody"):
+        ConvergenceProvider().create(props)
