@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from client.crosscheck import Observation, observe_by
 from infra.targets import convergence
 from tests.nodes import Nodes
 
 
+@pytest.mark.everywhere
 def test_nodes_say_the_same_inside_as_over_the_network(deployment: Nodes) -> None:
     def run(name: str, commands: object) -> tuple[int, str]:
         assert isinstance(commands, list | tuple)
