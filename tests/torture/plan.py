@@ -102,6 +102,7 @@ class _Planner:
             self._all_at_once: 5,
             self._all_in_turn: 2,
             self._master_comes_back: 4,
+            self._killed_while_promoting: 2,
             self._sentinels_and_master: 3,
             self._all_frozen: 2,
             self._frozen_master: 2,
@@ -142,6 +143,11 @@ class _Planner:
         self._damage_one(0.4, ("master",))
         self._wait(round(self._chance.uniform(0, 4), 2))  # while it is being replaced, that is
         self._start(("master",))
+
+    def _killed_while_promoting(self) -> None:
+        self._kill(("master",), wholly=True)
+        self._wait(round(self._chance.uniform(2, 5), 2))  # perhaps not every Sentinel knows of the new one yet
+        self._kill(NODES[1:], wholly=True)
 
     def _sentinels_and_master(self) -> None:
         self._kill(("master", *SENTINELS), wholly=True)
