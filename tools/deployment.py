@@ -255,7 +255,10 @@ class Deployment:
 
     @contextmanager
     def _held(self, what: str) -> Iterator[None]:
+        from tools import leftovers  # it imports this module's users
+
         with only_one(self.stack.folder, self.stack.name, f"{what} {self.stack.name}"):
+            leftovers.refuse_moved(self.stack, linked=what == "down")
             if self.backend:
                 checkpoint.mend(self.backend)
                 files = checkpoint.lock_files(self.backend, self.stack.name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 
 from tools.declared import namespace_of, setting
 from tools.errors import ToolError
@@ -21,6 +23,27 @@ def end_nodes(stack: Stack) -> list[str]:
     except process_control.NodeError as error:
         raise ToolError(f"stack '{stack.name}': {error}\n  fix: end it, then make down STACK={stack.name}") from None
     return [folder.name for folder in folders]
+
+
+def refuse_moved(stack: Stack, *, linked: bool) -> None:
+    """Target process: nodes that run in a folder which was moved write to paths that are gone. Raises ToolError.
+
+    `linked`: it is enough that the old path leads here.
+    """
+    from infra.targets import process_control
+
+    for file in sorted((stack.state / "nodes" / stack.name).glob("*/conf/node.env")):
+        told = re.search(r"^CONF_DIR=(.*)$", file.read_text(), re.MULTILINE)
+        old = Path(shlex.split(told[1])[0]) if told else file.parent
+        here = file.parent.resolve()
+        if old == here or (linked and old.resolve() == here) or not process_control.lives(file.parents[1]):
+            continue
+        was = old.parents[3]
+        raise ToolError(
+            f"stack '{stack.name}' was moved from {was} to {stack.state} while its nodes run, which use the old paths; "
+            f"nothing was changed\n  fix: mkdir -p {was.parent} && ln -s {stack.state} {was}, then make down "
+            f"STACK={stack.name}, then remove the link and make up; or move it back"
+        )
 
 
 def left_of(stack: Stack) -> list[str]:

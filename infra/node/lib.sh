@@ -126,8 +126,8 @@ sentinel_passwords() { # the same for its passwords; a Sentinel drops its connec
 
 tls_paths() { # directives, a line each: where the server finds its certificate. Nothing without TLS.
     if [ "$TLS" = yes ]; then
-        printf '%s\n' "tls-cert-file $CONF_DIR/node.crt" "tls-key-file $CONF_DIR/node.key" \
-            "tls-ca-cert-file $CONF_DIR/ca.crt"
+        printf '%s "%s"\n' tls-cert-file "$CONF_DIR/node.crt" tls-key-file "$CONF_DIR/node.key" \
+            tls-ca-cert-file "$CONF_DIR/ca.crt"
     fi
 }
 

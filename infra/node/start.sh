@@ -140,10 +140,10 @@ configure_data() {
     fi
     config="$RUN_DIR/redis.conf"
     {
-        echo "include $CONF_DIR/redis.conf"
-        echo "include $CONF_DIR/auth.conf"
-        echo "aclfile $CONF_DIR/users.acl"
-        echo "dir $DATA_DIR"
+        echo "include \"$CONF_DIR/redis.conf\""
+        echo "include \"$CONF_DIR/auth.conf\""
+        echo "aclfile \"$CONF_DIR/users.acl\""
+        echo "dir \"$DATA_DIR\""
         tls_paths
         case $decision in replica*)
             at=${decision#replica }
@@ -222,21 +222,27 @@ configure_sentinel() {
     master=$(known_master)
     log "first start of this Sentinel: watching $master"
     {
-        echo "dir $DATA_DIR"
-        echo "aclfile $CONF_DIR/users.acl"
-        tls_paths
+        places
         sed "s/@MASTER_HOST@/${master%:*}/; s/@MASTER_PORT@/${master##*:}/" "$CONF_DIR/sentinel.conf"
-        echo "sentinel notification-script $MASTER_NAME $here/on-event.sh"
+        echo "sentinel notification-script $MASTER_NAME \"$here/on-event.sh\""
     } >"$config.new"
     mv "$config.new" "$config"
 }
 
-listen_as_declared() { # Sentinel keeps its state in its file; of that, only how it is reached is ours
+places() { # where this Sentinel's files are
+    echo "dir \"$DATA_DIR\""
+    echo "aclfile \"$CONF_DIR/users.acl\""
+    tls_paths
+}
+
+listen_as_declared() { # Sentinel keeps its state in its file; of that, how it is reached and where its files are is ours
     transport='^(bind|port|tls-[a-z-]+) '
     {
         grep -E "$transport" "$CONF_DIR/sentinel.conf"
-        tls_paths
-        grep -vE "$transport" "$config"
+        places
+        # It may have been moved.
+        grep -vE "$transport|^(dir|aclfile|sentinel notification-script) " "$config"
+        echo "sentinel notification-script $MASTER_NAME \"$here/on-event.sh\""
     } >"$config.new"
     mv "$config.new" "$config"
 }

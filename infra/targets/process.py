@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from infra.targets.servers import TLS_REMEDY, Servers, find_servers
 from infra.topology import Kind, Node
 
 LOOPBACK = "127.0.0.1"
+PLAIN_PATH = re.compile(r"[\w._/+@%=:,-]+")
+# Files that a server keeps for itself.
+RESERVED_FILES = 32
 
 
 class _Node(Resource, module="process", name="Node"):
@@ -50,6 +55,8 @@ class ProcessTarget(FixedAddresses):
         if self._settings.tls and not servers.tls:
             found = f"true, but {servers.server} ({servers.source}) is built without TLS"
             raise ConfigurationError(stack, [Problem("tls", found, "a server and a CLI with TLS", TLS_REMEDY)])
+        _check_path(stack, stack_folder(stack))
+        _tell_how_many_fit(stack, self._settings.maxclients)
 
     def server(self) -> dict[str, str]:
         return {"engine": f"{self._servers.flavour} {self._servers.version}"}
@@ -95,6 +102,27 @@ def node_properties(
     plain = dict(files.plain)
     plain["node.env"] += render_env(where)
     return {"folder": str(folder), "files": plain, "secret_files": files.secret, "scripts": scripts}
+
+
+def _tell_how_many_fit(stack: str, wanted: int) -> None:
+    """A server takes as many clients as it may open files. It raises its own limit as far as the hard one allows."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY or files >= wanted + RESERVED_FILES:
+        return
+    pulumi.log.warn(
+        f"stack '{stack}': maxclients {wanted}, but {max(files - RESERVED_FILES, 0)} fit on each node, its peers among "
+        f"them, for this user may open {files} files\n"
+        f"  fix: ulimit -n {wanted + RESERVED_FILES} in the shell that starts the nodes"
+    )
+
+
+def _check_path(stack: str, folder: Path) -> None:
+    """Sentinel writes a path into its file as it is, and the CLI's options are words: a blank would end both."""
+    if PLAIN_PATH.fullmatch(str(folder)):
+        return
+    remedy = "name another folder in REDIS_STATE_DIR, or move the project"
+    expected = "a path of letters, digits and ._/+@%=:,- alone"
+    raise ConfigurationError(stack, [Problem("REDIS_STATE_DIR", repr(str(folder)), expected, remedy)])
 
 
 def _digest(of: Sequence[object]) -> str:

@@ -127,6 +127,11 @@ def runs(folder: Path) -> bool:
     return server is None or _is_nodes(folder, server)
 
 
+def lives(folder: Path) -> bool:
+    """Whether anything of the node is alive."""
+    return bool(_pids(folder))
+
+
 def execute(folder: Path, script: str, *arguments: str) -> None:
     """Run one of the node's scripts. Raises NodeError with what it said when it fails."""
     command = [str(folder / "bin" / script), str(folder / "conf" / "node.env"), *arguments]

@@ -122,29 +122,29 @@ def _server_version(server: Path) -> tuple[Flavour, str]:
 
 def _start_a_sentinel(server: Path, cli: Path, folder: Path) -> None:
     """For real, on a socket in a temporary folder: some packages leave Sentinel mode out."""
-    socket = folder / "s"
-    config = folder / "sentinel.conf"
-    config.write_text(f"port 0\nunixsocket {socket}\ndaemonize no\ndir {folder}\nlogfile log\n")
+    # Everything by relative names: a socket's path may have some hundred characters at most, and TMPDIR may be long.
+    (folder / "sentinel.conf").write_text("port 0\nunixsocket s\ndaemonize no\nlogfile log\n")
     with subprocess.Popen(
-        [server, config, "--sentinel"],
+        [server.absolute(), "sentinel.conf", "--sentinel"],
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            _await_sentinel(process, cli, socket)
+            _await_sentinel(process, cli, folder)
         finally:
             process.kill()
 
 
-def _await_sentinel(process: subprocess.Popen[bytes], cli: Path, socket: Path) -> None:
+def _await_sentinel(process: subprocess.Popen[bytes], cli: Path, folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     answer = "no socket"
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise _Refused(f"does not start as a Sentinel (exit code {process.returncode})")
-        if socket.exists():
-            answer = _answer([cli, "-s", socket, "sentinel", "myid"]).strip()
+        if (folder / "s").exists():
+            answer = _answer([cli.absolute(), "-s", "s", "sentinel", "myid"], folder).strip()
             if re.fullmatch(r"[0-9a-f]{40}", answer):
                 return
         time.sleep(POLL_SECONDS)
@@ -157,7 +157,7 @@ def _has_tls(server: Path, cli: Path, folder: Path) -> bool:
     return "No tls-cert-file configured" in complaint and "-cli" in _answer([cli, "--tls", "--version"])
 
 
-def _answer(command: list[str | Path]) -> str:
+def _answer(command: list[str | Path], folder: Path | None = None) -> str:
     """What a command that ends by itself prints, on either stream."""
     try:
         done = subprocess.run(
@@ -167,6 +167,7 @@ def _answer(command: list[str | Path]) -> str:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            cwd=folder,
             timeout=ANSWER_SECONDS,
             check=False,
         )

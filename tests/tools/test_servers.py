@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from infra.targets.servers import NoServerFound, find_servers
 from tests.tools import fakes
+
+
+class REAL:
+    """This machine's own, looked up before PATH is made up."""
+
+    server = shutil.which("redis-server") or ""
+    cli = shutil.which("redis-cli") or ""
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +45,17 @@ def fake(folder: Path, name: str, version: str, *, sentinel: bool = True, tls: b
         folder / f"{name}-cli",
         f'case "$*" in *myid) echo {"a" * 40} ;; *) echo "{name}-cli {version}" ;; esac',
     )
+
+
+@pytest.mark.skipif(not REAL.server, reason="no server on PATH")
+def test_a_temporary_folder_with_a_long_path_is_no_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Unix socket's path may have some hundred characters."""
+    monkeypatch.setenv("REDIS_SERVER_BINARY", REAL.server)
+    monkeypatch.setenv("REDIS_CLI_BINARY", REAL.cli)
+    long = tmp_path / ("t" * 160)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert find_servers().source == "environment"
 
 
 def test_a_server_on_path_comes_before_the_wheel(tmp_path: Path) -> None:

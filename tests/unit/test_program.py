@@ -92,6 +92,29 @@ def test_the_identity_knows_passwords_only_as_secrets() -> None:
     assert identity.plain == {"engine": "valkey 9.1.2", "stack": "dev", "mode": "sentinel", "master_name": "redis-dev"}
 
 
+@pytest.mark.parametrize(("files", "told"), [(64, "32 fit"), (20, "0 fit"), (10_032, ""), (-1, "")])
+def test_it_says_how_many_clients_fit_when_the_users_limit_is_small(
+    files: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr("resource.getrlimit", lambda _what: (64, files))
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    registered()
+    assert [told in each and "ulimit -n 10032" in each for each in warned] == ([True] if told else [])
+
+
+@pytest.mark.parametrize("folder", ["/my space", "/it's", "/a$b", '/"q"', "/new\nline", "/tab\there"])
+def test_a_path_that_no_file_takes_as_it_is_is_one_problem_with_a_remedy(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_STATE_DIR", folder)
+    with pytest.raises(ConfigurationError) as refused:
+        registered()
+    (problem,) = refused.value.problems
+    assert repr(folder)[1:-1] in problem.found
+    assert "REDIS_STATE_DIR" in problem.remedy
+
+
 @pytest.mark.parametrize("protect", ["true", "false"])
 def test_what_every_shape_of_the_stack_has_is_protected_when_the_settings_say_so(protect: str) -> None:
     kept = {each.name for each in registered(protect=protect).registered if each.protect}
