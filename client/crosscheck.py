@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
-from client.errors import describe
+from client.errors import describe, is_refusal
 from client.links import open_as
 from infra.contract import Endpoint, NodeAddress, OperatorContract
 
@@ -40,11 +40,12 @@ Raises RedisError or OSError when there is no answer.
 
 @dataclass(frozen=True)
 class NodeView:
-    """What a data node says of itself. `error` tells why it says nothing."""
+    """What a data node says of itself. `error` tells why it says nothing: it is not there, or `refused` the login."""
 
     name: str
     endpoint: Endpoint
     error: str = ""
+    refused: bool = False
     role: str = ""
     replid: str = ""
     offset: int = 0
@@ -62,6 +63,7 @@ class SentinelView:
     name: str
     endpoint: Endpoint
     error: str = ""
+    refused: bool = False
     master: Endpoint | None = None
     flags: str = ""
     quorum: int = 0
@@ -112,7 +114,9 @@ def observe_by(contract: OperatorContract, ask: Ask, *, at_once: int = 1) -> Obs
         try:
             return read(address, *ask(address, questions))
         except (RedisError, OSError) as error:
-            return failed(name=address.name, endpoint=address.endpoint, error=describe(error))
+            return failed(
+                name=address.name, endpoint=address.endpoint, error=describe(error), refused=is_refusal(error)
+            )
 
     def node(address: NodeAddress) -> NodeView:
         return view(address, NODE_QUESTIONS, _node_view, NodeView)
@@ -151,7 +155,8 @@ def _without_undeclared(contract: OperatorContract, seen: Observation) -> Observ
 def _findings(contract: OperatorContract, seen: Observation) -> Iterator[str]:
     for view in seen.everybody:
         if view.error:
-            yield f"{view.name} ({view.endpoint}) does not answer: {view.error}"
+            what = "is there and refuses the login" if view.refused else "does not answer"
+            yield f"{view.name} ({view.endpoint}) {what}: {view.error}"
     for node in seen.nodes:
         if node.unwritten:
             yield f"{node.name} could not write to its disk: {', '.join(node.unwritten)} in its INFO persistence"

@@ -83,6 +83,8 @@ _QUOTED_COMMAND = re.compile(r"^Command # (\d+) \(.*\) of pipeline caused error:
 _CODE = re.compile(r"^(?:(?:EXECABORT )?Transaction discarded because of: )?-?([A-Z]+)\b")
 
 _LOST = (exceptions.ConnectionError, exceptions.TimeoutError)
+# In a reply that came another way than through redis-py.
+_REFUSING_REPLY = re.compile(r"(?:WRONGPASS|NOAUTH|NOPERM)\b")
 _REFUSALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
 
 
@@ -119,7 +121,9 @@ class ChangesConnection(exceptions.DataError):
 
 def is_refusal(error: BaseException) -> bool:
     """Whether trying again is pointless: wrong credentials, missing rights, a certificate that does not verify."""
-    if isinstance(error, _REFUSALS):
+    if isinstance(error, _REFUSALS) or (
+        isinstance(error, exceptions.ResponseError) and _REFUSING_REPLY.match(str(error))
+    ):
         return True
     cause = error.__cause__ or error.__context__
     return isinstance(cause, ssl.SSLCertVerificationError)

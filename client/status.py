@@ -47,9 +47,13 @@ def _name(contract: OperatorContract, endpoint: Endpoint | None) -> str:
     return names.get(endpoint, str(endpoint)) if endpoint else "nobody"
 
 
+def _absent(view: NodeView | SentinelView) -> str:
+    return f"[red]{'refuses the login' if view.refused else 'down'}[/]: {view.error}"
+
+
 def _node_cells(contract: OperatorContract, node: NodeView, newest: int) -> tuple[str, ...]:
     if node.error:
-        return (f"[red]down[/]: {node.error}", "", "", "")
+        return (_absent(node), "", "", "")
     if node.role == "master":
         return ("[bold]master[/]", str(node.offset), "", f"{len(node.attached)} replicas in sync")
     link = f"{'up' if node.link_up else '[red]down[/]'}, follows {_name(contract, node.follows)}"
@@ -66,7 +70,7 @@ def _sentinel_table(contract: OperatorContract, seen: Observation) -> Table:
 
 def _sentinel_cells(contract: OperatorContract, view: SentinelView) -> tuple[str, ...]:
     if view.error:
-        return (f"[red]down[/]: {view.error}", "", "", "")
+        return (_absent(view), "", "", "")
     known = f"{len(view.replicas or {})} replicas, {len(view.peers or {})} peers"
     quorum = "[green]reached[/]" if view.ckquorum.startswith("OK") else f"[red]{view.ckquorum}[/]"
     return (_name(contract, view.master), str(view.config_epoch), known, quorum)

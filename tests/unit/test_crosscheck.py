@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import redis
 from pydantic import SecretStr
 
-from client.crosscheck import NodeView, Observation, SentinelView, findings
+from client.crosscheck import NodeView, Observation, SentinelView, findings, observe_by
 from infra.contract import OPERATOR_USERS, Endpoint, NodeAddress, OperatorContract
 
 DATA = tuple(Endpoint("10.0.0.1", 7380 + index) for index in range(3))
@@ -277,3 +278,21 @@ def test_nodes_that_are_about_to_go_can_be_left_out_but_nothing_else() -> None:
     assert findings(CONTRACT, going, undeclared_too=True) == ()
     broken = dead_sentinel(2)(node(1, link_up=False)(going))
     assert len(findings(CONTRACT, broken, undeclared_too=True)) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.AuthenticationError("invalid username-password pair"),
+        redis.ResponseError("WRONGPASS invalid username-password pair or user is disabled."),
+        redis.ResponseError("NOAUTH Authentication required."),
+    ],
+    ids=["redis-py", "inside the node", "no login"],
+)
+def test_who_refuses_the_login_is_told_from_who_is_not_there(error: Exception) -> None:
+    def ask(address: NodeAddress, _questions: Sequence[str]) -> list[Any]:
+        raise error if address.name == "data-0" else redis.ConnectionError("Connection refused")
+
+    found = findings(CONTRACT, observe_by(CONTRACT, ask))
+    assert any(each.startswith(f"data-0 ({DATA[0]}) is there and refuses the login: ") for each in found)
+    assert any(each.startswith(f"data-1 ({DATA[1]}) does not answer: ") for each in found)
