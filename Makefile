@@ -7,6 +7,7 @@ CLIENTS_OF ?=
 PERCENT ?=
 FROM ?=
 BASE ?=
+PAUSE ?=
 SWITCH ?=
 RELEASE ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
@@ -14,7 +15,7 @@ PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish pulumi test test-nightly torture check bench rollout rehearsal share migrate faults lock bootstrap
+.PHONY: help up smoke failover status probe env preview down secrets images rotate rotate-finish rotate-ca pulumi test test-nightly torture check bench rollout rehearsal share migrate faults lock bootstrap
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ rotate: bootstrap ## Replace every password without an outage; then move the cli
 
 rotate-finish: bootstrap ## After a rotation: let the previous passwords in no longer
 	@$(TOOL) rotate --finish --stack $(STACK)
+
+rotate-ca: bootstrap ## Replace the CA and its key without an outage; for clients elsewhere: PAUSE=yes, then again
+	@$(TOOL) rotate-ca --stack $(STACK) --pause "$(PAUSE)"
 
 pulumi: bootstrap ## Run any pulumi command on the stack: ARGS='stack history'
 	@$(TOOL) pulumi --stack $(STACK) -- $(ARGS)

@@ -92,6 +92,12 @@ On a running stack a change of CA takes three `up`s, so that every node trusts e
 makes all nodes trust the new CA as well, the second signs every certificate anew, the third drops the old CA. Give the
 clients the new `REDIS_TLS_CA_FILE` between the first and the second.
 
+`make rotate-ca` does the three `up`s, and makes a CA with a new key first where it is the stack's own: the way out when
+a key leaked, since the renewal by `up` keeps the key. Clients that read the file that `up` writes, or the Secret that
+it updates, notice nothing.
+For clients with a copy elsewhere, `make rotate-ca PAUSE=yes` ends after the first `up`; give
+them the file and run it again. Killed anywhere, it goes on where it was.
+
 ## What a mistake looks like
 
 ```text

@@ -16,7 +16,16 @@ from tools import checkpoint
 from tools.engine import find_engine
 from tools.errors import ToolError
 from tools.locks import clear_dead_locks
-from tools.passwords import NEXT_KEYS, PASSWORD_KEYS, PREVIOUS_KEYS, SHARED_KEY, USERS, generate, missing_passwords
+from tools.passwords import (
+    GENERATION_KEY,
+    NEXT_KEYS,
+    PASSWORD_KEYS,
+    PREVIOUS_KEYS,
+    SHARED_KEY,
+    USERS,
+    generate,
+    missing_passwords,
+)
 from tools.paths import ROOT
 from tools.private_files import private_folder
 from tools.pulumi_cli import call
@@ -27,6 +36,8 @@ from tools.stacks import PROJECT, Stack
 
 # Plain lines without dots, no outputs (they are `make env`'s), and no look for plugins before the program names them.
 QUIET = ["--non-interactive", "--suppress-progress", "--skip-plugin-pre-install"]
+# Of a change of CA that interrupted another one: three are usual.
+MOST_STEPS = 6
 IDENTITY = "pulumi-python:dynamic/stack:Identity"
 APPLY = ["--yes", "--skip-preview", "--suppress-outputs", *QUIET]
 
@@ -184,6 +195,50 @@ class Deployment:
             call(["config", "rm-all", *self._configured(PREVIOUS_KEYS)], self.environment)
             return self._apply()
 
+    def rotate_authority(self, *, pause: bool = False) -> int:
+        """Another CA with another key, or one of the user's that was declared: trusted too, signing, trusted alone.
+
+        An `up` each. `pause`: end after the first, for clients that have to be given the file. Killed anywhere, it goes
+        on where it was.
+        """
+        name = self.stack.name
+        with self._held("rotate-ca"):
+            self._prepare()
+            before = self._authority()
+            if not before:
+                raise ToolError(
+                    f"stack '{name}' has no CA: it has no TLS, or is not up; nothing was changed\n"
+                    f"  fix: set tls to true, then make up STACK={name}"
+                )
+            wanted = self._wanted_generation()
+            if before["settled"] and int(before["made"]) == wanted and not before["own"]:
+                wanted += 1
+                call(["config", "set", GENERATION_KEY, str(wanted)], self.environment)
+            for _ in range(MOST_STEPS):
+                if code := self._apply():
+                    return code
+                now = self._authority()
+                if before["settled"] and now["settled"] and now["certificate"] == before["certificate"]:
+                    raise ToolError(
+                        f"the CA of stack '{name}' is yours and is not made here; nothing was changed\n"
+                        f"  fix: set caCertificate and caKey to another one, then make rotate-ca STACK={name}"
+                    )
+                print(f"stack '{name}' {_told(now)}", flush=True)
+                if now["settled"]:
+                    break
+                if pause and now["successor_certificate"]:
+                    print(f"give clients elsewhere the file of REDIS_TLS_CA_FILE, then make rotate-ca STACK={name}")
+                    break
+        return 0
+
+    def _wanted_generation(self) -> int:
+        return int((read_config(self.stack.config).get("config") or {}).get(GENERATION_KEY) or 0)
+
+    def _authority(self) -> dict[str, Any]:
+        """What the state says of the CA, without its key; nothing where there is none."""
+        known = self._resource(":Authority")
+        return {"settled": True, "made": 0, "own": False} | known if known else {}
+
     def _announce_next_passwords(self) -> int:
         if not self._configured(PREVIOUS_KEYS):
             generate([key for key in NEXT_KEYS if key not in self._configured(NEXT_KEYS)], self._store)
@@ -213,6 +268,11 @@ class Deployment:
 
     def _known_to_nodes(self, what: str) -> dict[str, Any]:
         """What the last `up` gave the nodes, by user: `passwords` or `accepted`; nothing when that is not known."""
+        known = self._resource(IDENTITY)
+        return dict(json.loads(known[what]["plaintext"])) if known else {}
+
+    def _resource(self, kind: str) -> dict[str, Any]:
+        """The outputs of the one resource whose type ends so; nothing where there is none."""
         if not self.exists:
             return {}
         try:
@@ -220,8 +280,8 @@ class Deployment:
         except ToolError:
             return {}  # no stack yet
         for resource in (state.get("deployment") or {}).get("resources") or []:
-            if resource["type"] == IDENTITY:
-                return dict(json.loads(resource["outputs"][what]["plaintext"]))
+            if resource["type"].endswith(kind):
+                return dict(resource["outputs"])
         return {}
 
     def _use_next_passwords(self) -> int:
@@ -327,6 +387,12 @@ class Deployment:
     def _run(self, what: str, arguments: list[str]) -> int:
         what = f"{what} {self.stack.name}"
         return run_pulumi(["pulumi", *arguments], self.environment, ROOT, self.stack.folder, what)
+
+
+def _told(authority: dict[str, Any]) -> str:
+    if authority["successor_certificate"]:
+        return "trusts the next CA, too"
+    return "has certificates of the next CA" if authority["retired"] else "trusts the new CA alone"
 
 
 def _require_passwords(stack: Stack) -> None:

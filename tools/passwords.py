@@ -17,6 +17,8 @@ PREVIOUS_KEYS = tuple(f"{key}Previous" for key in PASSWORD_KEYS)
 SHARED_KEY = f"{PROJECT}:appPasswordShared"
 # With what is set by hand, never generated.
 SECRET_KEYS = (*PASSWORD_KEYS, *NEXT_KEYS, *PREVIOUS_KEYS, SHARED_KEY, f"{PROJECT}:caKey")
+# No secret, and set by `make rotate-ca`.
+GENERATION_KEY = f"{PROJECT}:caGeneration"
 # 24 random bytes are 32 characters of A-Z a-z 0-9 _ -: safe unquoted in every file that carries them.
 RANDOM_BYTES = 24
 

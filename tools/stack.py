@@ -37,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--out", type=Path, required=True, help="file to write, mode 0600")
         if name == "rotate":
             command.add_argument("--finish", action="store_true", help="let the previous passwords in no longer")
+        if name == "rotate-ca":
+            command.add_argument("--pause", default="", help="yes: end when both are trusted, for clients elsewhere")
         if name == "secrets":
             command.add_argument("--clients-of", default="", help="a canary's: let this stack's app user in, too")
         if name == "down":
@@ -88,6 +90,10 @@ def _rotate(stack: Stack, options: argparse.Namespace) -> int:
     return deployment.finish_rotation() if options.finish else deployment.rotate()
 
 
+def _rotate_ca(stack: Stack, options: argparse.Namespace) -> int:
+    return Deployment(stack).rotate_authority(pause=options.pause == "yes")
+
+
 def _pulumi(stack: Stack, options: argparse.Namespace) -> int:
     deployment = Deployment(stack)
     if stack.is_dev:
@@ -116,6 +122,7 @@ COMMANDS = {
     "operator-env": (_operator_env, "write the operator's contract to a file"),
     "secrets": (_secrets, "generate the passwords that are missing"),
     "rotate": (_rotate, "replace every password without an outage"),
+    "rotate-ca": (_rotate_ca, "replace the CA and its key without an outage"),
     "pulumi": (_pulumi, "run any pulumi command with the right environment"),
     "run": (_run, "run a Python module with the operator's contract"),
 }

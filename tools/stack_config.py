@@ -9,7 +9,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 
 from tools.errors import ToolError
-from tools.passwords import SECRET_KEYS
+from tools.passwords import GENERATION_KEY, SECRET_KEYS
 from tools.private_files import replace
 
 SALT = "encryptionsalt"
@@ -35,7 +35,7 @@ def merge(committed: Mapping[str, Any], copy: Mapping[str, Any]) -> dict[str, An
 
     A setting removed from the committed file vanishes; a password that the committed file sets itself wins.
     """
-    kept = {key: value for key, value in (copy.get("config") or {}).items() if key in SECRET_KEYS}
+    kept = {key: value for key, value in (copy.get("config") or {}).items() if key in (*SECRET_KEYS, GENERATION_KEY)}
     merged = {**committed, "config": {**kept, **(committed.get("config") or {})}}
     if SALT in copy:
         merged[SALT] = copy[SALT]

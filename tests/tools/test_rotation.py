@@ -48,12 +48,14 @@ class World:
     def write(self, values: Mapping[str, str]) -> None:
         self.file.write_text(yaml.safe_dump({"config": {f"{PROJECT}:{key}": text for key, text in values.items()}}))
 
-    def call(self, arguments: list[str], _environment: object, *, secret_input: str | None = None) -> str:
+    def call(self, arguments: list[str], _environment: object, *, secret_input: str | None = None, **_: object) -> str:
         """What tools.pulumi_cli.call does for `pulumi config`."""
         values = self.read()
         match arguments:
             case ["config", "--json", "--show-secrets"]:
                 return json.dumps({f"{PROJECT}:{key}": {"value": text, "secret": True} for key, text in values.items()})
+            case ["stack", "init", *_]:
+                return ""  # it is there
             case ["stack", "export", "--show-secrets"]:
                 known = {
                     "passwords": in_use(self.live[-1]),
