@@ -7,10 +7,12 @@ orphan master or a ghost replica each is a finding.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
@@ -21,7 +23,10 @@ from infra.contract import Endpoint, NodeAddress, OperatorContract
 
 T = TypeVar("T")
 
-NODE_QUESTIONS = ("INFO replication", "INFO persistence")
+ORDINARY_PRIORITY = 100
+"""A replica's `replica-priority` when nobody prefers it and nothing keeps it from being promoted."""
+
+NODE_QUESTIONS = ("INFO replication", "INFO persistence", "CONFIG GET min-replicas-to-write replica-priority")
 # What a server says of its disk; each is `ok` or `err`.
 _DISK = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
 SENTINEL_QUESTIONS = (
@@ -54,6 +59,8 @@ class NodeView:
     attached: frozenset[Endpoint] = frozenset()
     unwritten: tuple[str, ...] = ()
     """What it could not write to its disk when it last tried."""
+    priority: int = ORDINARY_PRIORITY
+    min_replicas: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class SentinelView:
     flags: str = ""
     quorum: int = 0
     config_epoch: int = 0
+    options: Mapping[str, str] | None = None
     replicas: Mapping[Endpoint, str] | None = None
     promotable: int = 0
     peers: Mapping[Endpoint, str] | None = None
@@ -91,10 +99,20 @@ class Observation:
 
 
 def observe(contract: OperatorContract, *, timeout_s: float = 1.0) -> Observation:
-    """Ask every declared node and Sentinel at once, as user `monitor`. Never raises for one that is down."""
+    """Ask every declared node and Sentinel at once. Never raises for one that is down.
+
+    As user `monitor`; for settings as `operator`, who alone may read them.
+    """
 
     def ask(address: NodeAddress, questions: Sequence[str]) -> list[Any]:
-        with closing(open_as(contract, "monitor", address.endpoint, timeout_s)) as link:
+        replies: dict[str, Any] = {}
+        for user, asks in groupby(questions, lambda each: "operator" if each.startswith("CONFIG") else "monitor"):
+            mine = list(asks)
+            replies |= zip(mine, ask_as(user, address, mine), strict=True)
+        return [replies[question] for question in questions]
+
+    def ask_as(user: str, address: NodeAddress, questions: Sequence[str]) -> list[Any]:
+        with closing(open_as(contract, user, address.endpoint, timeout_s)) as link:
             # INFO as the server sends it.
             link.set_response_callback("INFO", lambda reply, **_: reply)
             pipeline = link.pipeline(transaction=False)
@@ -160,6 +178,7 @@ def _findings(contract: OperatorContract, seen: Observation) -> Iterator[str]:
     for node in seen.nodes:
         if node.unwritten:
             yield f"{node.name} could not write to its disk: {', '.join(node.unwritten)} in its INFO persistence"
+        yield from _left_behind(contract, node)
     masters = seen.masters
     if len(masters) != 1:
         names = ", ".join(node.name for node in masters) or "none"
@@ -171,12 +190,24 @@ def _findings(contract: OperatorContract, seen: Observation) -> Iterator[str]:
         if node.role == "slave":
             yield from _replica_findings(node, master)
     yield from _difference(f"replicas attached to {master.name}", master.attached, replicas)
+    for option in ("down-after-milliseconds", "failover-timeout", "parallel-syncs"):
+        yield from _odd_ones_out(option, seen.sentinels)
     epochs = {view.config_epoch for view in seen.sentinels if not view.error}
     if len(epochs) > 1:
         yield f"the Sentinels disagree on the config-epoch: {sorted(epochs)}"
     for view in seen.sentinels:
         if not view.error:
             yield from _sentinel_findings(contract, view, master, replicas)
+
+
+def _left_behind(contract: OperatorContract, node: NodeView) -> Iterator[str]:
+    """What a handover changes for a moment, and one that was killed leaves."""
+    declared = contract.min_replicas_to_write
+    most = len(contract.nodes) - 1 if declared is None else declared
+    if node.min_replicas > most:
+        yield f"{node.name} takes writes with min-replicas-to-write {node.min_replicas} only, declared {most}"
+    if node.priority not in (0, ORDINARY_PRIORITY):  # 0: counted by what the Sentinels could promote
+        yield f"{node.name} has replica-priority {node.priority}, declared {ORDINARY_PRIORITY}"
 
 
 def _replica_findings(node: NodeView, master: NodeView) -> Iterator[str]:
@@ -186,6 +217,17 @@ def _replica_findings(node: NodeView, master: NodeView) -> Iterator[str]:
         yield f"the link of {node.name} to the master is down"
     elif node.replid != master.replid:
         yield f"{node.name} has the replication id {node.replid}, the master {master.replid}"
+
+
+def _odd_ones_out(option: str, sentinels: Sequence[SentinelView]) -> Iterator[str]:
+    """All of them were told the same; what one is told for a moment and is left with tells it from the others."""
+    values = {view.name: view.options[option] for view in sentinels if view.options and option in view.options}
+    if not values:
+        return
+    usual, _ = Counter(values.values()).most_common(1)[0]
+    for name, value in values.items():
+        if value != usual:
+            yield f"{name} has {option} {value}, the others {usual}"
 
 
 def _sentinel_findings(
@@ -217,8 +259,8 @@ def _difference(what: str, actual: frozenset[Endpoint], declared: frozenset[Endp
         yield f"{what}: {endpoint} is not declared"
 
 
-def _node_view(address: NodeAddress, replication: Any, persistence: Any) -> NodeView:
-    info, disk = _info(replication), _info(persistence)
+def _node_view(address: NodeAddress, replication: Any, persistence: Any, settings: Any) -> NodeView:
+    info, disk, values = _info(replication), _info(persistence), _pairs(settings)
     replica = info["role"] == "slave"
     attached = [
         dict(pair.split("=", 1) for pair in info[f"slave{index}"].split(","))
@@ -234,6 +276,8 @@ def _node_view(address: NodeAddress, replication: Any, persistence: Any) -> Node
         link_up=replica and info["master_link_status"] == "up" and not int(info["master_sync_in_progress"]),
         attached=frozenset(_endpoint(each) for each in attached if each["state"] == "online"),
         unwritten=tuple(status for status in _DISK if disk.get(status) == "err"),
+        priority=int(values["replica-priority"]),
+        min_replicas=int(values["min-replicas-to-write"]),
     )
 
 
@@ -249,6 +293,7 @@ def _sentinel_view(
         flags=of_master["flags"],
         quorum=int(of_master["quorum"]),
         config_epoch=int(of_master["config-epoch"]),
+        options=of_master,
         replicas={_endpoint(each): each["flags"] for each in of_replicas},
         promotable=sum(each["master-link-status"] == "ok" and each["slave-priority"] != "0" for each in of_replicas),
         peers={_endpoint(each): each["flags"] for each in map(_pairs, _answered(peers))},

@@ -54,7 +54,10 @@ def hand_over(contract: OperatorContract) -> Handover:
         "CLI_FLAGS": f"--tls --cacert {contract.tls_ca_file}" if contract.tls else "",
         "MASTER_NAME": contract.master_name,
         "SENTINELS": " ".join(map(str, contract.sentinels)),
+        # Nobody else is asked, whoever a Sentinel names: the password goes with each question.
+        "DATA_NODES": " ".join(str(node.endpoint) for node in contract.nodes),
         "DOWN_AFTER_MS": str(contract.down_after_ms),
+        "MIN_REPLICAS": "" if contract.min_replicas_to_write is None else str(contract.min_replicas_to_write),
         # The CLI takes the password from here, so that it is in no argument list.
         "REDISCLI_AUTH": contract.users["operator"].get_secret_value(),
     }

@@ -152,6 +152,8 @@ class OperatorContract(Contract):
     quorum: int
     down_after_ms: int
     users: dict[str, SecretStr]
+    min_replicas_to_write: int | None = None
+    """None: made by a release that did not tell."""
 
     def application(self, *, standalone: bool = False) -> Contract:
         """Only what an application may know. `standalone`: that it shall not ask Sentinels, whatever there is."""
@@ -159,11 +161,13 @@ class OperatorContract(Contract):
         return Contract(**(known | ({"sentinel_enabled": False} if standalone else {})))
 
     def to_env(self) -> dict[str, str]:
+        known = self.min_replicas_to_write
         return super().to_env() | {
             "REDIS_STACK": self.stack,
             "REDIS_NODES": ",".join(map(str, self.nodes)),
             "REDIS_SENTINEL_QUORUM": str(self.quorum),
             "REDIS_DOWN_AFTER_MS": str(self.down_after_ms),
+            **({} if known is None else {"REDIS_MIN_REPLICAS_TO_WRITE": str(known)}),
             **{_user_key(name): secret.get_secret_value() for name, secret in self.users.items()},
         }
 
@@ -174,6 +178,7 @@ class OperatorContract(Contract):
             "nodes": reader.items("REDIS_NODES", NodeAddress.parse, "name=host:port, at least one"),
             "quorum": reader.number("REDIS_SENTINEL_QUORUM"),
             "down_after_ms": reader.number("REDIS_DOWN_AFTER_MS"),
+            "min_replicas_to_write": reader.optional_number("REDIS_MIN_REPLICAS_TO_WRITE"),
             "users": {name: reader.secret(_user_key(name)) for name in OPERATOR_USERS},
         }
 
@@ -233,6 +238,10 @@ class _Reader:
         if value not in ("true", "false", ""):
             self._problem(key, repr(value), "true or false")
         return value == "true"
+
+    def optional_number(self, key: str) -> int | None:
+        value = self.text(key, "")
+        return int(value) if value == "0" else self.number(key) if value else None
 
     def number(self, key: str) -> int:
         value = self.text(key)

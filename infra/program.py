@@ -123,6 +123,7 @@ def operator_contract(
         nodes=tuple(NodeAddress(node.name, node.endpoint) for node in topology.data),
         quorum=topology.quorum,
         down_after_ms=settings.down_after_ms,
+        min_replicas_to_write=settings.min_replicas_to_write if topology.mode == "sentinel" else 0,
         users={user: SecretStr(passwords[user]) for user in OPERATOR_USERS},
     )
 

@@ -37,8 +37,8 @@ known() { # a line for each replica and peer: HOST:PORT FLAGS, and for a replica
 gone_and_undeclared() {
     for node in $(known | cut -d ' ' -f 1); do
         case " $DATA_NODES $SENTINELS " in *" $node "*) continue ;; esac
-        # One that still answers would be found again.
-        if [ -z "$(ask "$node" PING)" ]; then echo "$node"; fi
+        # One that still answers would be found again. It may be anybody, so it is told no password.
+        if ! replies_without_login "$node"; then echo "$node"; fi
     done
 }
 
@@ -76,10 +76,8 @@ may_reset() { # may_reset NODE...: nothing but these would be forgotten; on fail
 gone=$(gone_and_undeclared)
 [ -n "$gone" ] || exit 0
 
-until ln -s $$ "$LOCK" 2>/dev/null; do
-    holder=$(readlink "$LOCK" || true)
+until take_lock "$LOCK"; do
     reason="process $holder is at it"
-    if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then rm -f "$LOCK"; fi
     wait_or_give_up
 done
 trap 'rm -f "$LOCK"' EXIT

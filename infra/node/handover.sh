@@ -11,6 +11,8 @@
 # 3. SENTINEL FAILOVER, wait until a replica says role:master; when that Sentinel ends meanwhile, ask another
 # 4. make the old master its replica at once, lift the pause, close the clients' connections
 # 5. wait until every Sentinel names the new master and the old one is in sync
+# 6. close the connections to the old one again: who was told of it by a Sentinel meanwhile took it for the master
+# Subscribers stay: a replica hears what is published at the master, and who is cut off hears nothing.
 # The pause ends by itself before down-after is over: held longer, Sentinels take the master for dead, and a script that
 # was killed must not leave writers blocked. Half of it is for step 2. When that fails it is lifted, and 1 and 2 are
 # tried again, FENCES times in all, for a machine that was busy for a moment: else exit 1, nothing moved.
@@ -28,10 +30,12 @@ SETTLE_S=${HANDOVER_SETTLE_S:-20}   # for step 5
 FENCE_MS=$((DOWN_AFTER_MS * 90 / 100))
 FENCES=3
 PROMOTE_MS=10000
-UNREACHABLE=1000000 # more replicas than anybody has: a master that wants so many takes no write
 fenced=""
-guarded="" # min-replicas-to-write, while it is UNREACHABLE on the old master
+guarded="" # set while min-replicas-to-write is UNREACHABLE on the old master
+# What it is otherwise, as declared: what a node says may be what a handover that was killed has left.
+if [ -e "${CONF_DIR:-}/redis.conf" ]; then MIN_REPLICAS=$(declared min-replicas-to-write); fi
 target=""
+preferred="" # whose priority is PREFERRED meanwhile
 mine="" # set when it is from this node to another
 case ${2:-} in
     to-this-node) target=$ME ;;
@@ -40,6 +44,10 @@ case ${2:-} in
         case " $DATA_NODES " in *" $elected "*) exit 0 ;; esac
         # No majority names one: nothing is known that would have to move.
         [ -n "$elected" ] || exit 0
+        if ! ours "$elected"; then
+            log "the Sentinels name $elected, which was never declared: it is told no password, and nothing is done"
+            exit 1
+        fi
         target=$ME
         ;;
 esac
@@ -52,8 +60,8 @@ give_up() {
 
 unfence() {
     if [ -n "$guarded" ]; then
-        ask "$old" CONFIG SET min-replicas-to-write "$guarded" >/dev/null ||
-            log "CONFIG SET min-replicas-to-write $guarded failed on $old: until then it takes no writes as a master"
+        ask "$old" CONFIG SET min-replicas-to-write "$MIN_REPLICAS" >/dev/null ||
+            log "CONFIG SET min-replicas-to-write $MIN_REPLICAS failed on $old: it does so itself within a few seconds"
         guarded=""
     fi
     if [ -n "$fenced" ]; then
@@ -64,13 +72,18 @@ unfence() {
 
 undo() {
     unfence
-    if [ -n "$target" ]; then ask "$target" CONFIG SET replica-priority 100 >/dev/null || true; fi
+    if [ -n "$preferred" ]; then
+        ask "$preferred" CONFIG SET replica-priority "$ORDINARY" >/dev/null ||
+            log "CONFIG SET replica-priority $ORDINARY failed on $preferred: it does so itself within a few seconds"
+        preferred=""
+    fi
+    if [ -n "$target" ]; then rm -f "$RUN_DIR/handover.pid"; fi
 }
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
 
-replicas_in() { # addresses of the attached replicas <INFO replication
-    sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=\([0-9]*\),.*/\1:\2/p'
+replicas_in() { # HOST:PORT STATE of the attached replicas that are ours <INFO replication
+    sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=\([0-9]*\),state=\([a-z_]*\),.*/\1:\2 \3/p' | ours_among
 }
 
 has() { # has OFFSET REPLICA: it has the master's stream up to OFFSET
@@ -87,8 +100,13 @@ in_sync() { # in_sync OFFSET REPLICA...: every replica has it; all are asked at 
     [ -z "$behind" ]
 }
 
-has_eligible_replica() { # has_eligible_replica SENTINEL: one that it could promote
-    replicas_by "$1" | awk '$2 == "slave" && $3 == "ok" && $4 > 0 { found = 1 } END { exit !found }'
+eligible() { awk '$2 == "slave" && $3 == "ok" && $4 > 0'; } # those that it could promote <replicas_by
+
+has_eligible_replica() { [ -n "$(replicas_by "$1" | ours_among | eligible)" ]; } # has_eligible_replica SENTINEL
+
+has_stranger() { # has_stranger SENTINEL: it could promote one that is not ours
+    known=$(replicas_by "$1" | eligible)
+    [ "$known" != "$(echo "$known" | ours_among)" ]
 }
 
 catch_up() { # every replica gets to OFFSET in the time that a fence has for it; on failure, reason
@@ -101,8 +119,13 @@ catch_up() { # every replica gets to OFFSET in the time that a fence has for it;
     done
 }
 
-prefers_target() { # Sentinel promotes by priority first, the lowest before the others
-    replicas_by "$1" | awk -v at="$target" '$1 == at && $4 == 1 { found = 1 } END { exit !found }'
+prefer() { # prefer REPLICA: Sentinel promotes by priority first, the lowest before the others
+    preferred=$1
+    ask "$1" CONFIG SET replica-priority "$PREFERRED" >/dev/null
+}
+
+is_preferred() { # is_preferred SENTINEL: as that one knows it
+    replicas_by "$1" | awk -v at="$preferred" -v wanted="$PREFERRED" '$1 == at && $4 == wanted { found = 1 } END { exit !found }'
 }
 
 prepare() { # sets old, leader (the Sentinel that clients ask first) and replicas; on failure, reason
@@ -120,11 +143,15 @@ prepare() { # sets old, leader (the Sentinel that clients ask first) and replica
     epoch=$(echo "$state" | field_of config-epoch)
     ask "$leader" SENTINEL CKQUORUM "$MASTER_NAME" >/dev/null || { reason="no quorum at $leader" && return 1; }
     if ! has_eligible_replica "$leader"; then reason="$leader knows no replica to promote" && return 1; fi
-    if [ -n "$target" ] && ! prefers_target "$leader"; then reason="$leader does not prefer $target yet" && return 1; fi
+    if [ -z "$preferred" ] && has_stranger "$leader"; then
+        prefer "$(replicas_by "$leader" | ours_among | eligible | head -n 1 | cut -d ' ' -f 1)" || true
+    fi
+    if [ -n "$preferred" ] && ! is_preferred "$leader"; then reason="$leader does not prefer $preferred yet" && return 1; fi
     info=$(ask "$old" INFO replication) || { reason="$old does not answer" && return 1; }
-    replicas=$(echo "$info" | replicas_in)
+    attached=$(echo "$info" | replicas_in)
+    replicas=$(echo "$attached" | cut -d ' ' -f 1)
     if [ -z "$replicas" ]; then reason="no replica is attached to $old" && return 1; fi
-    if echo "$info" | grep '^slave[0-9]*:' | grep -qv 'state=online'; then
+    if echo "$attached" | grep -qv ' online$'; then
         reason="a replica of $old is still syncing" && return 1
     fi
     if [ -n "$mine" ] && [ "$old" != "$ME" ]; then
@@ -158,14 +185,13 @@ promoted_among() { # the first of these nodes to say role:master; all are asked 
 }
 
 breathe() { # renews the pause, and lets through what it had blocked and is no write: the Sentinels' PUBLISH and PING
-    most=$(ask "$old" CONFIG GET min-replicas-to-write | tail -n 1)
-    [ -n "$most" ] || return 0
-    guarded=$most
+    [ -n "${MIN_REPLICAS:-}" ] || return 0
+    guarded=yes
     ends=$(($(now_ms) + FENCE_MS))
     if {
         printf 'CONFIG SET min-replicas-to-write %s\nCLIENT UNPAUSE\n' "$UNREACHABLE"
         sleep 0.05
-        printf 'CLIENT PAUSE %s WRITE\nCONFIG SET min-replicas-to-write %s\n' "$FENCE_MS" "$guarded"
+        printf 'CLIENT PAUSE %s WRITE\nCONFIG SET min-replicas-to-write %s\n' "$FENCE_MS" "$MIN_REPLICAS"
     } | ask "$old" >/dev/null; then
         guarded=""
         fence_until=$ends
@@ -191,9 +217,16 @@ has_ended() { # it refuses connections. One that is slow to answer has not: two 
     ! timed_out $?
 }
 
+# Clients that go by SENTINEL MASTERS (redis-py) are told of the new one up to a second later than those that ask for it
+# by name: while the failover is in progress, the list has the old one.
+listed_by() {
+    state=$(ask "$1" SENTINEL MASTER "$MASTER_NAME") || return 0
+    echo "$(echo "$state" | field_of ip):$(echo "$state" | field_of port)"
+}
+
 settled() { # every Sentinel that answers names the new master, a majority does, and the old one follows in sync
     for sentinel in $SENTINELS; do
-        named=$(master_by "$sentinel")
+        named=$(listed_by "$sentinel")
         if [ -n "$named" ] && [ "$named" != "$new" ]; then reason="$sentinel still names $named" && return 1; fi
     done
     if [ "$(elected_master)" != "$new" ]; then reason="no majority names $new yet" && return 1; fi
@@ -202,9 +235,27 @@ settled() { # every Sentinel that answers names the new master, a majority does,
     if [ "$link" != up ]; then reason="the link of $old to $new is ${link:-not there}" && return 1; fi
 }
 
+close_connections() { # of clients, but for subscribers
+    ask "$old" CLIENT KILL TYPE normal >/dev/null || log "the connections to $old were not closed once more"
+}
+
+may_take_over() { # on failure, reason
+    info=$(ask "$ME" INFO replication) || { reason="it does not answer" && return 1; }
+    # With priority 0 it waits for its first sync, or for peers that may have more.
+    if [ "$(echo "$info" | info_field slave_priority)" = 0 ]; then reason="its priority is 0" && return 1; fi
+    link=$(echo "$info" | info_field master_link_status)
+    if [ "$link" != up ]; then reason="it is not in sync: its link is ${link:-not there}" && return 1; fi
+}
+
 if [ -n "$target" ]; then
     if [ "$(role_of "$ME")" = master ]; then log "the master already" && exit 0; fi
-    ask "$ME" CONFIG SET replica-priority 1 >/dev/null || give_up "this node does not answer"
+    begun=$(now_ms)
+    until may_take_over; do
+        [ $(($(now_ms) - begun)) -le $((PREPARE_S * 1000)) ] || give_up "this node cannot take over: $reason"
+        sleep 0.2
+    done
+    echo $$ >"$RUN_DIR/handover.pid"
+    prefer "$target" || give_up "this node does not answer"
 elif [ $# -gt 0 ]; then
     mine=yes
     if [ "$(role_of "$ME")" != master ]; then log "not the master: nothing to hand over" && exit 0; fi
@@ -245,10 +296,12 @@ fenced_ms=$(($(now_ms) - fence_begun))
 until settled; do
     if [ $(($(now_ms) - fence_begun)) -gt $((SETTLE_S * 1000)) ]; then
         log "the master moved from $old to $new, but $reason"
+        close_connections
         exit 1
     fi
     sleep 0.1
 done
+close_connections
 new_epoch=$(ask "$leader" SENTINEL MASTER "$MASTER_NAME" | field_of config-epoch)
 echo "old=$old new=$new fenced_ms=$fenced_ms total_ms=$(($(now_ms) - begun)) epoch_before=$epoch epoch=$new_epoch"
 if [ -n "$target" ] && [ "$new" != "$target" ]; then

@@ -10,6 +10,12 @@
 umask 077
 
 ASK_TIMEOUT_S=1 # a stopped or black-holed peer costs this much, no more
+# shellcheck disable=SC2034
+{
+    UNREACHABLE=1000000 # more replicas than anybody has: a master that wants so many takes no write
+    PREFERRED=1         # replica-priority: the lowest is promoted before all others, but for 0, which never is
+    ORDINARY=100
+}
 ELECTION_TIMEOUT_MS=2000 # for a Sentinel's votes. A peer that takes longer to answer is about to enter TILT anyway.
 
 log() { echo "$(date '+%Y-%m-%dT%H:%M:%S%z') ${NODE_NAME:-operator} ${0##*/}: $*" >&2; }
@@ -27,6 +33,8 @@ load_node_env() {
     CLI=${CLI:-$(command -v valkey-cli || command -v redis-cli)}
     # shellcheck disable=SC2034
     ME="$NODE_HOST:$NODE_PORT"
+    # shellcheck disable=SC2034
+    BORROWED="$RUN_DIR/borrowed" # there: a script goes by settings of its own at this Sentinel
     if [ "$TLS" = yes ]; then CLI_FLAGS="--tls --cacert $CONF_DIR/ca.crt"; fi
     use_operator_password "$CONF_DIR/operator.password"
 }
@@ -36,18 +44,102 @@ use_operator_password() { # the CLI reads it from the environment: it never is a
     export REDISCLI_AUTH
 }
 
+ours() { # ours HOST:PORT: declared, or declared until the latest change. Nobody else is told a password.
+    case " ${ME:-} ${DATA_NODES:-} ${SENTINELS:-} " in *" $1 "*) return 0 ;; esac
+    grep -qFx "$1" "${DATA_DIR:-}/leaving" 2>/dev/null
+}
+
+ours_among() { # of these lines, those that begin with the address of a node that is ours
+    while read -r address rest; do
+        if ours "$address"; then echo "$address${rest:+ $rest}"; fi
+    done
+}
+
+# In an `up`, who is declared no longer goes last, and until then may be the master. So they are remembered from the change
+# of the declaration to the next look at it: at the end of that `up`, or at this node's next start.
+note_who_leaves() {
+    was=$(cat "$DATA_DIR/declared" 2>/dev/null) || was=""
+    rm -f "$DATA_DIR/leaving"
+    for node in $was; do
+        case " $DATA_NODES $SENTINELS " in *" $node "*) ;; *) echo "$node" >>"$DATA_DIR/leaving" ;; esac
+    done
+    echo "$DATA_NODES $SENTINELS" >"$DATA_DIR/declared.new"
+    mv "$DATA_DIR/declared.new" "$DATA_DIR/declared"
+}
+
 ask() { # ask HOST:PORT COMMAND...: the reply, or failure within ASK_TIMEOUT_S. Without a command: commands from stdin.
+    question "$@" 2>/dev/null
+}
+
+question() { # the same with what went wrong on stderr: an error reply (to a command from stdin: on stdout), or why there is none
     at=$1
     shift
+    # Whoever has the password `replica` can get an address into INFO, and from there into a Sentinel.
+    ours "$at" || { echo "$at is not declared" >&2 && return 1; }
     # A pod's own Service may lead back to it, or not: that is up to the cluster's network.
     if [ "$at" = "${ME:-}" ]; then at="${LOCAL_HOST:-${at%:*}}:${at##*:}"; fi
     # shellcheck disable=SC2086
-    timeout "$ASK_TIMEOUT_S" "$CLI" ${CLI_FLAGS:-} -e --no-auth-warning --user operator \
-        -h "${at%:*}" -p "${at##*:}" "$@" 2>/dev/null
+    timeout "$ASK_TIMEOUT_S" "$CLI" ${CLI_FLAGS:-} -e --no-auth-warning --user "${AS:-operator}" \
+        -h "${at%:*}" -p "${at##*:}" "$@"
 }
 
 timed_out() { # timed_out STATUS: what `ask` returned means that no answer came in time. 143 is what busybox makes of it.
     [ "$1" = 124 ] || [ "$1" = 143 ]
+}
+
+answer_of() { # how HOST:PORT answers: well, loading, refused (the login), slow (nothing in time) or absent (nobody listens)
+    code=0
+    said=$(question "$1" PING 2>&1) || code=$?
+    case $said in
+        *WRONGPASS* | *NOAUTH* | *NOPERM*) echo refused ;;
+        LOADING*) echo loading ;;
+        PONG* | MASTERDOWN* | ERR*) echo well ;;
+        *) if timed_out "$code"; then echo slow; else echo absent; fi ;;
+    esac
+}
+
+replies_without_login() { # replies_without_login HOST:PORT: a server is there. It is told no name and no password.
+    # shellcheck disable=SC2086
+    [ -n "$(unset REDISCLI_AUTH && timeout "$ASK_TIMEOUT_S" "$CLI" ${CLI_FLAGS:-} -h "${1%:*}" -p "${1##*:}" PING 2>/dev/null)" ]
+}
+
+give_orders() { # give_orders WHAT ORDERS: done only if each one was answered with OK. On failure, reason: refused, or not answered.
+    orders=$(echo "$2" | grep -c .) || return 0 # nothing to tell
+    answers=$(echo "$2" | ask "$ME") || true
+    taken=$(echo "$answers" | grep -c '^OK$') || true
+    [ "$taken" -lt "$orders" ] || return 0
+    refused=$(echo "$answers" | grep -v -e '^OK$' -e '^$' | paste -s -d ';' -)
+    # shellcheck disable=SC2034
+    if [ -n "$refused" ]; then
+        reason="refused: $1: $refused"
+    else
+        reason="$1: $taken of $orders answered within $ASK_TIMEOUT_S s"
+    fi
+    return 1
+}
+
+take_lock() { # take_lock LINK: for this process, as long as it lives. On failure, holder: the process that has it.
+    until ln -s $$ "$1" 2>/dev/null; do
+        holder=$(readlink "$1") || continue
+        if kill -0 "$holder" 2>/dev/null; then return 1; fi
+        # One at a time removes what a dead process left: a second one would remove what the first has taken meanwhile.
+        : >"$1.$$"
+        alone=yes
+        for other in "$1".*; do
+            if ! kill -0 "${other##*.}" 2>/dev/null; then
+                rm -f "$other"
+            elif [ "$other" != "$1.$$" ]; then
+                alone=""
+            fi
+        done
+        if [ -n "$alone" ] && [ "$(readlink "$1")" = "$holder" ]; then rm -f "$1"; fi
+        rm -f "$1.$$"
+        [ -n "$alone" ] || return 1
+    done
+}
+
+declared() { # declared NAME: its value in this data node's redis.conf
+    sed -n "s/^$1 //p" "$CONF_DIR/redis.conf"
 }
 
 role_of() { # master, slave, or nothing when it does not answer
@@ -64,11 +156,12 @@ field_of() { # field_of NAME <the alternating lines of SENTINEL MASTER
     awk -v name="$1" 'NR % 2 { key = $0; next } key == name { print; exit }'
 }
 
-replicas_by() { # replicas_by SENTINEL: a line each: HOST:PORT FLAGS LINK_TO_ITS_MASTER PRIORITY MS_SINCE_IT_SAID_SO
+replicas_by() { # a line each, as SENTINEL knows it: HOST:PORT FLAGS LINK PRIORITY MS_SINCE_IT_SAID_SO MS_LINK_DOWN OFFSET
     ask "$1" SENTINEL REPLICAS "$MASTER_NAME" | awk 'NR % 2 { key = $0; next }
         { value[key] = $0 }
-        key == "slave-priority" {
-            print value["ip"] ":" value["port"], value["flags"], value["master-link-status"], $0, value["info-refresh"]
+        key == "slave-repl-offset" {
+            print value["ip"] ":" value["port"], value["flags"], value["master-link-status"], value["slave-priority"], \
+                value["info-refresh"], value["master-link-down-time"], $0
         }'
 }
 
@@ -110,6 +203,10 @@ await_witness() { # what the last server's witness notes at its end comes before
     done
 }
 
+voted_epoch() { # of this Sentinel's latest vote: for itself when it begins a failover, else for the one that asked
+    sed -n "s/^sentinel leader-epoch $MASTER_NAME //p" "$DATA_DIR/sentinel.conf"
+}
+
 sentinel_settings() { # the commands that give a running Sentinel what was declared since its own file was seeded
     # shellcheck disable=SC2086
     printf "SENTINEL SET $MASTER_NAME %s %s\n" $SENTINEL_OPTIONS
@@ -117,6 +214,16 @@ sentinel_settings() { # the commands that give a running Sentinel what was decla
     # to survive a failure in its first seconds. It asks the others about a dead master once a second, and waits for
     # votes for 10 s. What follows when they are too few: on-event.sh.
     echo "SENTINEL DEBUG info-period 1000 ask-period 250 election-timeout $ELECTION_TIMEOUT_MS"
+}
+
+give_back() { # what was declared, at the end of what was borrowed. Killed before: watch.sh, or this Sentinel's next start
+    begun=$(now_ms)
+    # It may have been declared anew meanwhile.
+    until load_node_env "$NODE_ENV" && give_orders "what was declared" "$(sentinel_settings)"; do
+        [ $(($(now_ms) - begun)) -lt 30000 ] || return 0 # it has ended
+        sleep 0.1
+    done
+    rm -f "$BORROWED"
 }
 
 sentinel_passwords() { # the same for its passwords; a Sentinel drops its connections for each

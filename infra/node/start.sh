@@ -26,6 +26,7 @@ tell_pid supervisor $$
 rm -f "$RUN_DIR/server.pid" # it stays when a server ends: there, and of no living process, means dead, not undecided
 cp "$CONF_DIR/users.acl" "$RUN_DIR/users.acl.loaded"
 if [ "$NODE_KIND" = sentinel ]; then cp "$CONF_DIR/sentinel.conf" "$RUN_DIR/sentinel.conf.loaded"; fi
+note_who_leaves
 trap 'exit 0' TERM INT # as process 1 of a container a shell ignores what it has no trap for
 
 # Sets decision to `master`, `replica HOST:PORT` or `wait`, with the reason.
@@ -37,6 +38,8 @@ decide() {
         reason="no majority of the Sentinels ($SENTINELS) names a master"
     elif [ "$elected" = "$ME" ]; then
         decide_as_elected
+    elif ! ours "$elected"; then
+        reason="the Sentinels name $elected, which was never declared"
     elif look_at "$elected" && [ "$said_role" = slave ] && [ "$said_link" = up ]; then
         reason="the Sentinels name $elected, which says it is a replica"
     else
@@ -247,12 +250,15 @@ listen_as_declared() { # Sentinel keeps its state in its file; of that, how it i
     mv "$config.new" "$config"
 }
 
-apply_sentinel_options() { # what was declared since its file was seeded, through the front door
-    until ask "$ME" PING >/dev/null; do
+apply_sentinel_options() { # what was declared since its file was seeded, through the front door, until it has taken it
+    said=""
+    until give_orders "this Sentinel's settings" "$(sentinel_settings && sentinel_passwords)"; do
         kill -0 "$1" 2>/dev/null || return 0
-        sleep 0.05
+        case $reason in refused*) [ "$reason" = "$said" ] || log "$reason" ;; esac
+        said=$reason
+        sleep 0.1
     done
-    { sentinel_settings && sentinel_passwords; } | ask "$ME" | grep -v '^OK$' | while read -r line; do log "SENTINEL SET: $line"; done
+    rm -f "$BORROWED"
 }
 
 # Linux 6.9 and later keep an ICMP error that came while a connection was made in its socket's queue, also when it was
@@ -281,17 +287,24 @@ commands_processed() {
     echo "${count:-0}"
 }
 
+launch() { # launch COMMAND...: the server. It has no use for a password of ours, nor has who reads its environment.
+    # A report of a crash shows what clients had sent. watch.sh lets those servers make one that can leave that out.
+    stopping=""
+    trap 'stopping=early' TERM INT # there is nothing to stop yet, and soon there is
+    (unset REDISCLI_AUTH && exec "$@" --crash-log-enabled no --crash-memcheck-enabled no) &
+    server_pid=$!
+    tell_pid server "$server_pid"
+    trap 'stopping=yes; "$here/stop.sh" "$NODE_ENV"' TERM INT
+    if [ -n "$stopping" ]; then "$here/stop.sh" "$NODE_ENV"; fi
+}
+
 if [ "$NODE_KIND" = sentinel ]; then
     configure_sentinel
-    "$SERVER" "$config" --sentinel &
+    launch "$SERVER" "$config" --sentinel
 else
     configure_data
-    "$SERVER" "$config" &
+    launch "$SERVER" "$config"
 fi
-server_pid=$!
-tell_pid server "$server_pid"
-stopping=""
-trap 'stopping=yes; "$here/stop.sh" "$1"' TERM INT
 if [ "$NODE_KIND" = sentinel ]; then
     apply_sentinel_options "$server_pid" &
     renew_links_that_spin "$server_pid" &
@@ -301,6 +314,8 @@ elif [ "$MODE" = sentinel ]; then
     witness=$!
     echo "$witness" >"$RUN_DIR/witness.pid"
 fi
+"$here/watch.sh" "$NODE_ENV" "$server_pid" &
+mender=$!
 
 # A trapped signal ends `wait` early: the server's own end is what counts.
 status=0
@@ -308,7 +323,8 @@ while kill -0 "$server_pid" 2>/dev/null; do
     status=0
     wait "$server_pid" || status=$?
 done
-[ -z "${watcher:-}" ] || kill "$watcher" 2>/dev/null || true
+# shellcheck disable=SC2086
+kill ${watcher:-} $mender 2>/dev/null || true
 if [ -n "${witness:-}" ]; then wait "$witness" || true; fi
 if [ -n "$stopping" ]; then exit 0; fi
 log "the server ended by itself, status $status"

@@ -18,7 +18,7 @@ MOVING_MS=10000 # for as long a failover that began without this node may end
 TELL_MS=5000
 begun=$(now_ms)
 settled_ms=$begun
-eligible="" told=$reach told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
+eligible="" followed="" told=$reach told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
 
 runs() { kill -0 "$server" 2>/dev/null; }
 
@@ -138,7 +138,9 @@ step_back() { # true if it does
 
 witness() {
     look_at "$ME" && [ "$said_loading" != 1 ] || return 0
-    if [ "$said_role" = master ] && step_back; then return 0; fi
+    if [ "$said_role" = slave ]; then followed=yes; fi
+    # Not one that a Sentinel has promoted: it and the master before it would follow each other.
+    if [ "$said_role" = master ] && [ -z "$followed" ] && step_back; then return 0; fi
     if [ -z "$eligible" ] && [ "$said_role" = slave ]; then
         become_eligible
         look_at "$ME" || return 0

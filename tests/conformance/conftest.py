@@ -6,6 +6,7 @@ with the package: as long as it runs, it takes its part of the machine.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -43,6 +44,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def own(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
     """Nodes of the test's own, a process each: nobody else has what it does to their files."""
     yield from deployed(tmp_path / "nodes")
+
+
+@pytest.fixture(scope="package")
+def nodes_with_files(tmp_path_factory: pytest.TempPathFactory, binaries: None) -> Iterator[Deployment]:
+    yield from deployed(tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture
+def kept(nodes_with_files: Deployment) -> Iterator[Deployment]:
+    """A process each, healed before the test; what it does to their files is undone after it."""
+    nodes_with_files.heal()
+    files = {path: path.read_text() for path in nodes_with_files.home.glob("*/conf/*")}
+    properties = copy.deepcopy(dict(nodes_with_files.properties))
+    yield nodes_with_files
+    nodes_with_files.properties = properties
+    for path, text in files.items():
+        path.write_text(text)
+    for name in nodes_with_files.names:
+        nodes_with_files.cont(name)
+        nodes_with_files.run(name, "apply.sh")
 
 
 @pytest.fixture(scope="package")

@@ -106,6 +106,9 @@ def flat(**fields: object) -> str:
     return json.dumps([str(word) for name, value in fields.items() for word in (name.replace("_", "-"), value)])
 
 
+SETTINGS = flat(min_replicas_to_write=1, replica_priority=100)
+
+
 class Inside:
     """Stands for nodes that are asked inside themselves, all of them well but for what a test changes."""
 
@@ -130,7 +133,7 @@ class Inside:
         if name == self.silent:
             return 1, f"{commands[0]}: no answer within 1 s\n"
         disk = "# Persistence\r\naof_last_write_status:ok\r\n"
-        return 0, said(self._data[name], disk) if name in self._data else said(*self._sentinel(name))
+        return 0, said(self._data[name], disk, SETTINGS) if name in self._data else said(*self._sentinel(name))
 
     def _sentinel(self, name: str) -> list[str]:
         master, replica = (node.endpoint for node in CONTRACT.nodes)

@@ -18,6 +18,7 @@ SENTINELS = tuple(Endpoint("10.0.0.1", 27380 + index) for index in range(3))
 STRANGER = Endpoint("10.9.9.9", 6379)
 REPLID, OTHER_REPLID = "a" * 40, "b" * 40
 DOWN = "connection refused"
+OPTIONS = {"down-after-milliseconds": "2000", "failover-timeout": "10000", "parallel-syncs": "1"}
 
 CONTRACT = OperatorContract(
     sentinel_enabled=True,
@@ -59,6 +60,7 @@ def healthy(master: int = 0) -> Observation:
             flags="master",
             quorum=2,
             config_epoch=7,
+            options=OPTIONS,
             replicas=dict.fromkeys(sorted(replicas), "slave"),
             promotable=2,
             peers={peer: "sentinel" for peer in SENTINELS if peer != endpoint},
@@ -166,6 +168,26 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("Sentinel holds the master for down", sentinel(0, flags="s_down,master"), "sees the master as s_down,master"),
     ("failover under way", sentinel(0, flags="master,failover_in_progress"), "master,failover_in_progress"),
     ("wrong quorum", sentinel(1, quorum=1), "sentinel-1 has quorum 1, declared 2"),
+    (
+        "left by a promotion that was killed",
+        sentinel(1, options=OPTIONS | {"down-after-milliseconds": "9000"}),
+        "sentinel-1 has down-after-milliseconds 9000, the others 2000",
+    ),
+    (
+        "left by an election that was killed",
+        sentinel(2, options=OPTIONS | {"failover-timeout": "1000"}),
+        "sentinel-2 has failover-timeout 1000, the others 10000",
+    ),
+    (
+        "left by a handover that was killed, on the old master",
+        node(1, min_replicas=1000000),
+        "data-1 takes writes with min-replicas-to-write 1000000 only, declared 2",
+    ),
+    (
+        "left by a handover that was killed, on the new master",
+        node(1, priority=1),
+        "data-1 has replica-priority 1, declared 100",
+    ),
     ("epochs differ", sentinel(1, config_epoch=8), "the Sentinels disagree on the config-epoch: [7, 8]"),
     (
         "ghost replica",

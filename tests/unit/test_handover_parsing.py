@@ -56,7 +56,9 @@ def test_the_script_gets_what_it_needs_and_nothing_of_the_callers_environment(
         "CLI_FLAGS": "",
         "MASTER_NAME": CONTRACT.master_name,
         "SENTINELS": " ".join(map(str, CONTRACT.sentinels)),
+        "DATA_NODES": " ".join(str(node.endpoint) for node in CONTRACT.nodes),
         "DOWN_AFTER_MS": "2000",
+        "MIN_REPLICAS": "",
         "REDISCLI_AUTH": CONTRACT.users["operator"].get_secret_value(),
     }
     assert given | wanted == given
