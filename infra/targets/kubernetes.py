@@ -191,9 +191,9 @@ TLS_NAMES = ("node.crt", "node.key", CA_FILE)
 
 
 def replace_all(text: str, addresses: Mapping[str, str]) -> str:
-    """The text with each name replaced by its address."""
+    """The text with each name replaced by its address, where there is one: a first preview has none yet."""
     for name, address in addresses.items():
-        text = text.replace(name, address)
+        text = text.replace(name, address or name)
     return text
 
 
