@@ -157,6 +157,9 @@ configure_data() {
             ;;
         esac
         if [ "$MODE" = sentinel ]; then echo "$BOARD $reach"; fi
+        # As long as a Sentinel has not seen it again, it may still be replaced, and what it acknowledged would be lost:
+        # witness.sh lets writes in.
+        if [ "$decision $MODE" = "master sentinel" ]; then echo "min-replicas-to-write $NO_WRITES"; fi
     } >"$config"
 }
 

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Beside a data node's server for as long as it runs: witness.sh NODE_ENV SERVER_PID REACH
 #
-# It notes how far the data set reaches (reach.sh), once a second and when the server has ended, however that was; tells it
-# to the peers; and says when this node, which started with priority 0, may be promoted: once it is in sync, or, if no
-# master answers, once it has compared itself with enough others and none has more.
+# It notes how far the data set reaches (reach.sh), once a second and when the server has ended, however that was, and tells
+# it to the peers. It lets writes in to a master once the Sentinels have seen it. It says when this node, which started with
+# priority 0, may be promoted: once it is in sync, or, if no master answers, once it has compared itself with enough others
+# and none has more.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=infra/node/lib.sh
@@ -18,7 +19,7 @@ MOVING_MS=10000 # for as long a failover that began without this node may end
 TELL_MS=5000
 begun=$(now_ms)
 settled_ms=$begun
-eligible="" followed="" told=$reach told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
+writable="" eligible="" followed="" told=$reach told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
 
 runs() { kill -0 "$server" 2>/dev/null; }
 
@@ -121,11 +122,9 @@ become_eligible() {
 
 # It took the role while another one was about to be promoted in its place, as the Sentinels will tell it in a while.
 step_back() { # true if it does
-    [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ] || return 1
-    seen=$(views)
-    named=$(echo "$seen" | awk '{ print $1 }' | majority)
+    named=$(echo "$views_now" | awk '{ print $1 }' | majority)
     if [ "$named" = "$ME" ]; then
-        case $seen in *failover_in_progress*) named=$(peers) ;; *) return 1 ;; esac
+        case $views_now in *failover_in_progress*) named=$(peers) ;; *) return 1 ;; esac
     fi
     for node in $named; do
         if [ "$(role_of "$node")" = master ]; then
@@ -136,11 +135,22 @@ step_back() { # true if it does
     return 1
 }
 
+let_writes_in() { # to a master, once a majority of the Sentinels has seen it since its start: nobody replaces it then
+    if [ "$said_role" = master ] && [ "$(echo "$views_now" | awk '{ print $1, $3 }' | majority)" != "$ME master" ]; then return 0; fi
+    wanted=$(sed -n 's/^min-replicas-to-write //p' "$CONF_DIR/redis.conf")
+    if [ "$(ask "$ME" CONFIG SET min-replicas-to-write "$wanted")" = OK ]; then writable=yes; fi
+}
+
 witness() {
     look_at "$ME" && [ "$said_loading" != 1 ] || return 0
-    if [ "$said_role" = slave ]; then followed=yes; fi
-    # Not one that a Sentinel has promoted: it and the master before it would follow each other.
-    if [ "$said_role" = master ] && [ -z "$followed" ] && step_back; then return 0; fi
+    if [ "$said_role" = slave ]; then
+        followed=yes
+    elif [ -z "$writable" ] || [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ]; then
+        views_now=$(views)
+        # Not one that a Sentinel has promoted: it and the master before it would follow each other.
+        if [ -z "$followed" ] && step_back; then return 0; fi
+    fi
+    if [ -z "$writable" ]; then let_writes_in; fi
     if [ -z "$eligible" ] && [ "$said_role" = slave ]; then
         become_eligible
         look_at "$ME" || return 0

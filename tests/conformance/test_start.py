@@ -167,6 +167,25 @@ def test_without_a_majority_of_sentinels_a_node_does_not_serve(deployment: Nodes
     await_that(lambda: deployment.ask(replica, "ROLE")[0] == "slave", 15, "the node as a replica")
 
 
+@pytest.mark.deployment
+def test_a_master_that_starts_takes_no_writes_before_the_sentinels_have_seen_it(process_nodes: Nodes) -> None:
+    """One that is replaced all the same would lose what it had acknowledged."""
+    deployment = process_nodes
+    deployment.heal()
+    master = deployment.master()
+    with patient_sentinels(deployment):
+        deployment.kill(master)
+        deployment.start(master)
+
+        def wants() -> str:
+            return str(deployment.ask(master, "CONFIG", "GET", "min-replicas-to-write")[1])
+
+        await_that(lambda: wants() == "1000000", 10, "a master that takes no writes yet")
+        await_that(lambda: wants() == "1", 10, "what was declared")
+        write(deployment.contract, "after", "its start")
+        assert deployment.master() == master
+
+
 TWO_MASTERS_S = 2.0
 """The Sentinels publish a promotion up to a second after it; the one that returned then steps back in half a second."""
 
