@@ -15,6 +15,7 @@ export NODE_ENV
 
 START_TIMEOUT_S=${START_TIMEOUT_S:-600}
 SPIN_WINDOW_S=10
+LONE_MS=30000 # a master that is named and alone: it may have been replaced just before everybody ended
 
 tell_pid() { # tell_pid supervisor|server PID: whole or not at all, for whoever looks at any moment
     echo "$2" >"$RUN_DIR/$1.pid.new"
@@ -51,7 +52,7 @@ decide() {
 
 decide_as_elected() {
     named="the Sentinels name this node"
-    fullest="" furthest=$reach absent="" whole=1 patience=$PATIENCE_MS
+    fullest="" furthest=$reach absent="" whole=1 answered=1 patience=$LONE_MS
     for peer in $(peers); do
         if ! look_at "$peer"; then
             absent="$absent${absent:+ and }$peer"
@@ -61,6 +62,7 @@ decide_as_elected() {
             reason="$named, but $peer says role:master"
             return
         fi
+        answered=$((answered + 1))
         [ "$(state_of "$said_reach")" != whole ] || whole=$((whole + 1))
         if [ "$(compare "$furthest" "$said_reach" "$tolerance")" = more ]; then fullest=$peer furthest=$said_reach; fi
     done
@@ -71,7 +73,8 @@ decide_as_elected() {
     if [ "$state" = whole ] && is_older_than "${epoch#* }" "$furthest"; then fullest=""; fi
     # A key that one more node confirmed is on two of them: of all but one, one has it. For the last one, a moment.
     # shellcheck disable=SC2086
-    if [ "$whole" -ge $(($(set -- $DATA_NODES && echo $#) - 1)) ]; then patience=1000; fi
+    enough=$(($(set -- $DATA_NODES && echo $#) - 1))
+    if [ "$whole" -ge "$enough" ]; then patience=1000; elif [ "$answered" -ge "$enough" ]; then patience=$PATIENCE_MS; fi
     if [ -n "$fullest" ]; then
         # As a replica that nobody promotes it tells its peers what it has, so that they can compare themselves.
         decision="replica $fullest"
