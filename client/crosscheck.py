@@ -27,6 +27,8 @@ ORDINARY_PRIORITY = 100
 """A replica's `replica-priority` when nobody prefers it and nothing keeps it from being promoted."""
 
 NODE_QUESTIONS = ("INFO replication", "INFO persistence", "CONFIG GET min-replicas-to-write replica-priority")
+# What Sentinels go by, as SENTINEL MASTER names it.
+_OPTIONS = ("down-after-milliseconds", "failover-timeout", "parallel-syncs")
 # What a server says of its disk; each is `ok` or `err`.
 _DISK = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
 SENTINEL_QUESTIONS = (
@@ -190,7 +192,7 @@ def _findings(contract: OperatorContract, seen: Observation) -> Iterator[str]:
         if node.role == "slave":
             yield from _replica_findings(node, master)
     yield from _difference(f"replicas attached to {master.name}", master.attached, replicas)
-    for option in ("down-after-milliseconds", "failover-timeout", "parallel-syncs"):
+    for option in _OPTIONS:
         yield from _odd_ones_out(option, seen.sentinels)
     epochs = {view.config_epoch for view in seen.sentinels if not view.error}
     if len(epochs) > 1:
@@ -293,7 +295,7 @@ def _sentinel_view(
         flags=of_master["flags"],
         quorum=int(of_master["quorum"]),
         config_epoch=int(of_master["config-epoch"]),
-        options=of_master,
+        options={option: of_master[option] for option in _OPTIONS if option in of_master},
         replicas={_endpoint(each): each["flags"] for each in of_replicas},
         promotable=sum(each["master-link-status"] == "ok" and each["slave-priority"] != "0" for each in of_replicas),
         peers={_endpoint(each): each["flags"] for each in map(_pairs, _answered(peers))},
