@@ -98,8 +98,10 @@ def run(body: Callable[[], object]) -> Engine:
 
     async def in_a_loop() -> None:
         mocks.set_mocks(_Echo(), project="redis-sentinel", stack="dev", monitor=engine)
-        body()
-        await wait_for_rpcs()
+        try:
+            body()
+        finally:  # what it had begun before it was refused would be waited for by the next one, in vain
+            await wait_for_rpcs()
 
     # A task has a context of its own, so what set_mocks does ends with it.
     asyncio.run(in_a_loop())
