@@ -128,4 +128,5 @@ def test_one_that_loads_its_data_is_waited_for(kept: Deployment) -> None:
     time.sleep(0.5)
     code, output = kept.run(replica, "apply.sh")
     assert code == 0, output
-    assert kept.ask(replica, "CONFIG", "GET", "tcp-keepalive")[1] == "61"
+    # It loads once more after its sync, and answers nobody for longer than a question waits.
+    await_that(lambda: kept.ask(replica, "CONFIG", "GET", "tcp-keepalive")[1] == "61", 30, "the new value")
