@@ -54,6 +54,7 @@ def test_a_hanging_master_is_replaced_and_accepts_nothing_when_it_resumes(deploy
     assert_promoted_once(deployment, before)
 
 
+@pytest.mark.timed
 @pytest.mark.everywhere
 def test_without_a_majority_of_sentinels_nobody_is_promoted(deployment: Nodes) -> None:
     master, before = deployment.master(), promotions(deployment)

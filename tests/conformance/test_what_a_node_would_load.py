@@ -221,6 +221,7 @@ def test_a_fuller_data_set_that_comes_too_late_is_set_aside(process_nodes: Nodes
     assert "its old files are set aside in" in said()
 
 
+@pytest.mark.timed
 @pytest.mark.deployment
 def test_a_replica_of_old_days_is_not_promoted_alone(process_nodes: Nodes) -> None:
     deployment = process_nodes
