@@ -179,10 +179,13 @@ def test_a_listener_in_a_thread_goes_on_after_a_crash(deployment: Deployment, cl
 def count_runs(deployment: Deployment) -> Callable[[], int]:
     """How many scripts the nodes have run since now, all together."""
 
+    def statistics(name: str) -> Any:
+        return await_that(lambda: deployment.ask(name, "INFO", "commandstats"), 20, f"the statistics of {name}")
+
     def total() -> int:
         found = 0
         for name in deployment.data:
-            said = deployment.ask(name, "INFO", "commandstats")
+            said = statistics(name)
             scripts, by_digest = said.get("cmdstat_eval", {}), said.get("cmdstat_evalsha", {})
             # A digest that the server does not know counts as a call that failed.
             found += scripts.get("calls", 0) + by_digest.get("calls", 0) - by_digest.get("failed_calls", 0)
