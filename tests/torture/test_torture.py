@@ -1,13 +1,27 @@
-"""The torture sees what it is there to see; the torture itself is `make torture SEED= MINUTES=`."""
+"""Ten minutes of random outages: `make torture SEED= MINUTES=` does the same for longer. And that it sees."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.torture.__main__ import closing_line, torture
 from tests.torture.plan import NODES, Round, Step
 from tests.torture.torture import Torture
+
+SEED = int(os.environ.get("TORTURE_SEED", "15"))
+MINUTES = float(os.environ.get("TORTURE_MINUTES", "10"))
+
+
+@pytest.mark.deployment
+@pytest.mark.timeout(60 * (MINUTES + 10))
+def test_no_outage_takes_a_confirmed_key_or_leaves_no_master(binaries: None, tmp_path: Path) -> None:
+    all_sums = torture([SEED, SEED + 1], MINUTES, tmp_path)
+    print(closing_line(all_sums))
+    assert not [sums.failure for sums in all_sums if sums.failure]
+
 
 CUT = Round(
     number=1,
