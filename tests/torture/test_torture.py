@@ -15,6 +15,7 @@ SEED = int(os.environ.get("TORTURE_SEED", "15"))
 MINUTES = float(os.environ.get("TORTURE_MINUTES", "10"))
 
 
+@pytest.mark.nightly
 @pytest.mark.deployment
 @pytest.mark.timeout(60 * (MINUTES + 10))
 def test_no_outage_takes_a_confirmed_key_or_leaves_no_master(binaries: None, tmp_path: Path) -> None:
