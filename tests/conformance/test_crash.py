@@ -62,7 +62,7 @@ def test_without_a_majority_of_sentinels_nobody_is_promoted(deployment: Nodes) -
     left = deployment.hear("sentinel-2")
     deployment.kill("sentinel-0", "sentinel-1")
     deployment.kill(master)
-    await_that(lambda: "+sdown master" in left(), 15, "+sdown")
+    await_that(lambda: "+sdown master" in left(), 45, "+sdown")  # also when it was in TILT
     assert all(deployment.ask(name, "ROLE")[0] == "slave" for name in deployment.data if name != master)
     deployment.start("sentinel-0", "sentinel-1")
     await_that(lambda: deployment.master() != master, 60, "a new master once the Sentinels are back")
