@@ -25,8 +25,6 @@ UNKNOWN=x.0.0.whole.x.0.0.0.-
 TOLERANCE=1024
 # shellcheck disable=SC2034
 PATIENCE_MS=4000 # for those that start too
-# shellcheck disable=SC2034
-NO_WRITES=1000000 # more replicas than anybody has
 
 peers() {
     for node in $DATA_NODES; do

@@ -162,7 +162,7 @@ configure_data() {
         if [ "$MODE" = sentinel ]; then echo "$BOARD $reach"; fi
         # As long as a Sentinel has not seen it again, it may still be replaced, and what it acknowledged would be lost:
         # witness.sh lets writes in.
-        if [ "$decision $MODE" = "master sentinel" ]; then echo "min-replicas-to-write $NO_WRITES"; fi
+        if [ "$decision $MODE" = "master sentinel" ]; then echo "min-replicas-to-write $UNREACHABLE"; fi
     } >"$config"
 }
 

@@ -106,7 +106,7 @@ compare_with_peers() {
         say "may not be promoted: it has no data"
     elif [ "$answered" -gt "$enough" ] ||
         { [ "$answered" -ge "$enough" ] && [ $(($(now_ms) - begun)) -gt "$PATIENCE_MS" ]; }; then
-        set_priority 100 "may be promoted: no other one has more than $(in_words "$reach")"
+        set_priority "$ORDINARY" "may be promoted: no other one has more than $(in_words "$reach")"
     else
         say "may not be promoted yet: it has $(in_words "$reach"), and too few others tell what they have (docs/runbook.md)"
     fi
@@ -114,7 +114,7 @@ compare_with_peers() {
 
 become_eligible() {
     if [ "$said_link" = up ]; then
-        if set_priority 100 "in sync with $said_master: may be promoted from now on"; then eligible=yes; fi
+        if set_priority "$ORDINARY" "in sync with $said_master: may be promoted from now on"; then eligible=yes; fi
     else
         compare_with_peers
     fi
@@ -137,8 +137,7 @@ step_back() { # true if it does
 
 let_writes_in() { # to a master, once a majority of the Sentinels has seen it since its start: nobody replaces it then
     if [ "$said_role" = master ] && [ "$(echo "$views_now" | awk '{ print $1, $3 }' | majority)" != "$ME master" ]; then return 0; fi
-    wanted=$(sed -n 's/^min-replicas-to-write //p' "$CONF_DIR/redis.conf")
-    if [ "$(ask "$ME" CONFIG SET min-replicas-to-write "$wanted")" = OK ]; then writable=yes; fi
+    if [ "$(ask "$ME" CONFIG SET min-replicas-to-write "$(declared min-replicas-to-write)")" = OK ]; then writable=yes; fi
 }
 
 witness() {

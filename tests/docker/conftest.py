@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,28 @@ def helper_images(engine: Any) -> dict[str, str]:
     return images.helper_images()
 
 
-@pytest.fixture(scope="package")
-def redis_stack(
+StackOn = Callable[[str], AbstractContextManager[DockerStack]]
+
+
+@pytest.fixture(scope="session")
+def stack_on(
     tmp_path_factory: pytest.TempPathFactory, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
-) -> Iterator[DockerStack]:
-    image = images.redis_image(engine)
-    with DockerStack(tmp_path_factory.mktemp("docker"), engine, image=image, **helper_images).brought_up() as made:
+) -> StackOn:
+    """A stack on this image, up for as long as it is used."""
+    return lambda image: DockerStack(
+        tmp_path_factory.mktemp("docker"), engine, image=image, **helper_images
+    ).brought_up()
+
+
+@pytest.fixture(scope="package")
+def redis_stack(stack_on: StackOn, engine: Any) -> Iterator[DockerStack]:
+    with stack_on(images.redis_image(engine)) as made:
         yield made
 
 
 @pytest.fixture(scope="package")
-def valkey_stack(
-    tmp_path_factory: pytest.TempPathFactory, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
-) -> Iterator[DockerStack]:
-    image = images.valkey_image(engine)
-    with DockerStack(tmp_path_factory.mktemp("docker"), engine, image=image, **helper_images).brought_up() as made:
+def valkey_stack(stack_on: StackOn, engine: Any) -> Iterator[DockerStack]:
+    with stack_on(images.valkey_image(engine)) as made:
         yield made
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from tools import deployment
 from tools.engine_parts import HELPERS
 
 
@@ -20,3 +25,11 @@ def engine(folder: Path, version: str = "v3.259.0", helpers: tuple[str, ...] = H
     for helper in helpers:
         script(folder / helper, "exit 0")
     return script(folder / "pulumi", f"echo {version}")
+
+
+def no_engine(monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]) -> None:
+    """A deployment that looks for no engine and no backend; what it asks of `pulumi` goes to `call`."""
+    monkeypatch.setattr(deployment, "find_engine", lambda: None)
+    monkeypatch.setattr(deployment, "backend_folder", lambda *_: None)
+    monkeypatch.setattr(deployment, "environment", lambda *_: {})
+    monkeypatch.setattr(deployment, "call", call)

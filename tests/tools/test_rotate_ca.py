@@ -14,6 +14,7 @@ import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 
 from infra import certificates
 from infra.targets.certificate_provider import AuthorityProvider
+from tests.tools.fakes import no_engine
 from tools import deployment
 from tools.deployment import Deployment
 from tools.errors import ToolError
@@ -70,10 +71,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path / "Pulumi.staging.yaml")
-    monkeypatch.setattr(deployment, "find_engine", lambda: None)
-    monkeypatch.setattr(deployment, "backend_folder", lambda *_: None)
-    monkeypatch.setattr(deployment, "environment", lambda *_: {})
-    monkeypatch.setattr(deployment, "call", made.call)
+    no_engine(monkeypatch, made.call)
     monkeypatch.setattr(deployment, "run_pulumi", made.run_pulumi)
     return made
 

@@ -15,6 +15,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 
 from infra.settings import USERS, Settings, parse
+from tests.tools.fakes import no_engine
 from tools import deployment
 from tools.deployment import Deployment
 from tools.errors import ToolError
@@ -112,10 +113,7 @@ def lets_in(settings: Settings, user: str, password: str) -> bool:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path / "Pulumi.staging.yaml")
-    monkeypatch.setattr(deployment, "find_engine", lambda: None)
-    monkeypatch.setattr(deployment, "backend_folder", lambda *_: None)
-    monkeypatch.setattr(deployment, "environment", lambda *_: {})
-    monkeypatch.setattr(deployment, "call", made.call)
+    no_engine(monkeypatch, made.call)
 
     def run_pulumi(command: list[str], *_: Any) -> int:
         assert command[:2] == ["pulumi", "up"]
