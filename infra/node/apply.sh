@@ -53,6 +53,11 @@ settings() { # CONFIG SET lines from redis.conf and auth.conf
 
 # A standalone node that becomes a master with replicas must not refuse writes until they have come.
 without_a_fence_too_early() {
+    if [ -e "$HELD" ]; then
+        log "min-replicas-to-write waits: the Sentinels have not seen this master since its start"
+        grep -v 'CONFIG SET min-replicas-to-write '
+        return
+    fi
     wanted=$(declared min-replicas-to-write)
     max_lag=$(declared min-replicas-max-lag)
     # Counted as the server counts: one that vanished without a word stays online for a minute, but its lag grows.

@@ -35,6 +35,8 @@ load_node_env() {
     ME="$NODE_HOST:$NODE_PORT"
     # shellcheck disable=SC2034
     BORROWED="$RUN_DIR/borrowed" # there: a script goes by settings of its own at this Sentinel
+    # shellcheck disable=SC2034
+    HELD="$RUN_DIR/held" # there: this master was started, and takes no writes before witness.sh lets them in
     if [ "$TLS" = yes ]; then CLI_FLAGS="--tls --cacert $CONF_DIR/ca.crt"; fi
     use_operator_password "$CONF_DIR/operator.password"
 }
@@ -198,6 +200,7 @@ await_witness() { # what the last server's witness notes at its end comes before
     witness_pid=$(cat "$RUN_DIR/witness.pid" 2>/dev/null) || return 0
     since=$(now_ms)
     while grep -q witness.sh "/proc/$witness_pid/cmdline" 2>/dev/null; do
+        kill -USR1 "$witness_pid" 2>/dev/null || true # it looks at once
         if [ $(($(now_ms) - since)) -gt 3000 ]; then kill -KILL "$witness_pid" 2>/dev/null || true; fi
         sleep 0.05
     done

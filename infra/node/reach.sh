@@ -20,7 +20,7 @@ AOF="$DATA_DIR/appendonlydir"
 BOARD=cluster-announce-hostname
 NONE=0.0.0.none.x.0.0.0.-
 UNKNOWN=x.0.0.whole.x.0.0.0.-
-# A note is a second old, and the stream has what no file has: PING, the Sentinels' hello (250 bytes a second), and 37
+# A note is up to two seconds old, and the stream has what no file has: PING, the Sentinels' hello (250 bytes a second), and 37
 # bytes for each WAIT.
 TOLERANCE=1024
 # shellcheck disable=SC2034
@@ -135,11 +135,9 @@ bytes_in() { # bytes_in FILE...: of the append-only folder. By `ls`, for busybox
     (cd "$AOF" && ls -ln "$@") 2>/dev/null | awk '{ bytes += $5 } END { printf "%.0f\n", bytes }'
 }
 
-identity() { # of the base file: two that were written at different times end in different checksums
+identity() { # of the base file, with its end: two that were written at different times end in different checksums
     if [ -n "$base" ]; then
-        # shellcheck disable=SC2046
-        set -- $(tail -c 9 "$AOF/$base" | cksum)
-        echo "$base:$(bytes_in "$base"):$1"
+        echo "$base:$(bytes_in "$base"):$(tail -c 9 "$AOF/$base" | od -An -tx1 | tr -d ' \n')"
     else
         echo "-"
     fi

@@ -24,6 +24,7 @@ tell_pid() { # tell_pid supervisor|server PID: whole or not at all, for whoever 
 
 mkdir -p "$DATA_DIR" "$RUN_DIR"
 tell_pid supervisor $$
+rm -f "$HELD"
 rm -f "$RUN_DIR/server.pid" # it stays when a server ends: there, and of no living process, means dead, not undecided
 cp "$CONF_DIR/users.acl" "$RUN_DIR/users.acl.loaded"
 if [ "$NODE_KIND" = sentinel ]; then cp "$CONF_DIR/sentinel.conf" "$RUN_DIR/sentinel.conf.loaded"; fi
@@ -162,7 +163,10 @@ configure_data() {
         if [ "$MODE" = sentinel ]; then echo "$BOARD $reach"; fi
         # As long as a Sentinel has not seen it again, it may still be replaced, and what it acknowledged would be lost:
         # witness.sh lets writes in.
-        if [ "$decision $MODE" = "master sentinel" ]; then echo "min-replicas-to-write $UNREACHABLE"; fi
+        if [ "$decision $MODE" = "master sentinel" ]; then
+            : >"$HELD"
+            echo "min-replicas-to-write $UNREACHABLE"
+        fi
     } >"$config"
 }
 
@@ -304,6 +308,15 @@ launch() { # launch COMMAND...: the server. It has no use for a password of ours
     if [ -n "$stopping" ]; then "$here/stop.sh" "$NODE_ENV"; fi
 }
 
+keep() { # keep SCRIPT ARGUMENT...: beside the server for as long as that runs, again should it be killed
+    trap 'kill "$kept"; exit 0' TERM
+    while kill -0 "$server_pid" 2>/dev/null; do
+        "$@" &
+        kept=$!
+        wait "$kept" || sleep 1
+    done
+}
+
 if [ "$NODE_KIND" = sentinel ]; then
     configure_sentinel
     launch "$SERVER" "$config" --sentinel
@@ -316,11 +329,10 @@ if [ "$NODE_KIND" = sentinel ]; then
     renew_links_that_spin "$server_pid" &
     watcher=$!
 elif [ "$MODE" = sentinel ]; then
-    "$here/witness.sh" "$NODE_ENV" "$server_pid" "$reach" &
-    witness=$!
-    echo "$witness" >"$RUN_DIR/witness.pid"
+    rm -f "$RUN_DIR/witness.pid"
+    keep "$here/witness.sh" "$NODE_ENV" "$server_pid" &
 fi
-"$here/watch.sh" "$NODE_ENV" "$server_pid" &
+keep "$here/watch.sh" "$NODE_ENV" "$server_pid" &
 mender=$!
 
 # A trapped signal ends `wait` early: the server's own end is what counts.
@@ -331,10 +343,10 @@ while kill -0 "$server_pid" 2>/dev/null; do
 done
 # shellcheck disable=SC2086
 kill ${watcher:-} $mender 2>/dev/null || true
-if [ -n "${witness:-}" ]; then wait "$witness" || true; fi
+await_witness
 if [ -n "$stopping" ]; then exit 0; fi
 log "the server ended by itself, status $status"
-if [ "$status" = 1 ] && [ -n "${witness:-}" ] && refuses_its_data; then
+if [ "$status" = 1 ] && [ "$NODE_KIND $MODE" = "data sentinel" ] && refuses_its_data; then
     log "it does not load its data"
     DOES_NOT_LOAD=yes exec "$0" "$NODE_ENV"
 fi

@@ -54,7 +54,7 @@ mend_sentinel() {
 left_by_a_handover() { # the commands that undo it
     values=$(ask "$ME" CONFIG GET min-replicas-to-write replica-priority | paste -s -d ' ' -)
     case " $values " in *" min-replicas-to-write $UNREACHABLE "*)
-        echo "CONFIG SET min-replicas-to-write $(declared min-replicas-to-write)" ;;
+        [ -e "$HELD" ] || echo "CONFIG SET min-replicas-to-write $(declared min-replicas-to-write)" ;;
     esac
     case " $values " in *" replica-priority $PREFERRED "*)
         kill -0 "$(cat "$RUN_DIR/handover.pid" 2>/dev/null)" 2>/dev/null || echo "CONFIG SET replica-priority $ORDINARY" ;;

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Beside a data node's server for as long as it runs: witness.sh NODE_ENV SERVER_PID REACH
+# Beside a data node's server for as long as it runs: witness.sh NODE_ENV SERVER_PID
 #
-# It notes how far the data set reaches (reach.sh), once a second and when the server has ended, however that was, and tells
+# It notes how far the data set reaches (reach.sh), every two seconds and when the server has ended, however that was, and tells
 # it to the peers. It lets writes in to a master once the Sentinels have seen it. It says when this node, which started with
 # priority 0, may be promoted: once it is in sync, or, if no master answers, once it has compared itself with enough others
 # and none has more.
@@ -13,13 +13,21 @@ load_node_env "$1"
 # shellcheck source=infra/node/reach.sh
 . "$here/reach.sh"
 trap '' TERM INT HUP # it ends with its server
-server=$2 reach=$3
+trap 'woken=yes' USR1 # see await_witness
+server=$2
 
+NOTE_S=2
 MOVING_MS=10000 # for as long a failover that began without this node may end
 TELL_MS=5000
 begun=$(now_ms)
 settled_ms=$begun
-writable="" eligible="" followed="" told=$reach told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
+writable="" eligible="" followed="" reach="" told="" told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
+if [ -e "$RUN_DIR/witness.pid" ]; then # in the place of one that was killed: this node has long started
+    followed=yes
+    case $(ask "$ME" CONFIG GET replica-priority | tail -n 1) in "" | 0) ;; *) eligible=yes ;; esac
+fi
+echo $$ >"$RUN_DIR/witness.pid"
+if ! [ -e "$HELD" ]; then writable=yes; fi
 
 runs() { kill -0 "$server" 2>/dev/null; }
 
@@ -137,11 +145,15 @@ step_back() { # true if it does
 
 let_writes_in() { # to a master, once a majority of the Sentinels has seen it since its start: nobody replaces it then
     if [ "$said_role" = master ] && [ "$(echo "$views_now" | awk '{ print $1, $3 }' | majority)" != "$ME master" ]; then return 0; fi
-    if [ "$(ask "$ME" CONFIG SET min-replicas-to-write "$(declared min-replicas-to-write)")" = OK ]; then writable=yes; fi
+    if [ "$(ask "$ME" CONFIG SET min-replicas-to-write "$(declared min-replicas-to-write)")" = OK ]; then
+        rm -f "$HELD"
+        writable=yes
+    fi
 }
 
 witness() {
     look_at "$ME" && [ "$said_loading" != 1 ] || return 0
+    if [ -z "$reach" ]; then reach=$said_reach told=$said_reach; fi # as its start or the witness before has told it
     if [ "$said_role" = slave ]; then
         followed=yes
     elif [ -z "$writable" ] || [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ]; then
@@ -173,12 +185,16 @@ is_moving() { # soon after a start, or when roles have changed
     [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ] || { [ "$unsettled" -gt 1500 ] && [ "$unsettled" -lt "$MOVING_MS" ]; }
 }
 
+pause_for() { # pause_for SECONDS, or until it is woken
+    if [ -n "$woken" ]; then return 0; fi
+    sleep "$1" &
+    wait $! || kill $! 2>/dev/null || true
+}
+
+woken=""
 while runs; do
     witness || true
-    for fifth in 1 2 3 4 5; do
-        runs || break
-        sleep 0.2
-        if [ "$fifth" = 2 ] && is_moving; then break; fi
-    done
+    if is_moving; then pause_for 0.4; else pause_for "$NOTE_S"; fi
+    woken=""
 done
 note_the_end

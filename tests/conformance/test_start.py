@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def test_all_killed_and_started_in_any_order_gives_a_single_master_with_the_data
 
 
 @contextmanager
-def patient_sentinels(deployment: Nodes) -> Iterator[None]:
+def patient_sentinels(deployment: Nodes, down_after_ms: int = 8000) -> Iterator[None]:
     """Sentinels that wait so long that a restart is quicker, however busy the machine is."""
 
     def wait(milliseconds: int) -> None:
@@ -78,7 +79,7 @@ def patient_sentinels(deployment: Nodes) -> Iterator[None]:
             option = ("down-after-milliseconds", str(milliseconds))
             deployment.ask(name, "SENTINEL", "SET", deployment.contract.master_name, *option)
 
-    wait(8000)
+    wait(down_after_ms)
     try:
         yield
     finally:
@@ -184,6 +185,53 @@ def test_a_master_that_starts_takes_no_writes_before_the_sentinels_have_seen_it(
         await_that(lambda: wants() == "1", 10, "what was declared")
         write(deployment.contract, "after", "its start")
         assert deployment.master() == master
+
+
+CLI_BLIND_TO_SENTINELS = """\
+#!/bin/sh
+if [ -e {held} ]; then
+    for port in $(cat {blind}); do case " $* " in *" -p $port "*) exit 1 ;; esac; done
+fi
+exec {cli} "$@"
+"""
+MENDERS_HAVE_LOOKED_S = 15
+"""watch.sh looks every 6 s, and twice."""
+
+
+@pytest.mark.deployment
+def test_nothing_else_lets_writes_in_before_the_sentinels_have_seen_the_master(
+    binaries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what mends a killed handover's settings, nor what applies those of an `up`, nor a witness that is killed."""
+    blind, cli, held = tmp_path / "blind", tmp_path / "cli", tmp_path / "nodes" / "data-0" / "run" / "held"
+    cli.write_text(CLI_BLIND_TO_SENTINELS.format(blind=blind, held=held, cli=os.environ["REDIS_CLI_BINARY"]))
+    cli.chmod(0o700)
+    monkeypatch.setenv("REDIS_CLI_BINARY", str(cli))
+    blind.touch()
+    for deployment in deployed(tmp_path / "nodes"):
+        witness = deployment.folder("data-0") / "run" / "witness.pid"
+
+        def wants() -> str:
+            return str(deployment.ask("data-0", "CONFIG", "GET", "min-replicas-to-write")[1])  # noqa: B023
+
+        with patient_sentinels(deployment, 60000):
+            blind.write_text(" ".join(str(deployment.endpoint(name).port) for name in deployment.sentinels))
+            deployment.kill("data-0")
+            deployment.start("data-0")
+            await_that(lambda: wants() == "1000000", 20, "a master that takes no writes yet")
+            killed = witness.read_text()
+            os.kill(int(killed), signal.SIGKILL)
+            begun = time.monotonic()
+            while time.monotonic() - begun < MENDERS_HAVE_LOOKED_S:
+                code, said = deployment.run("data-0", "apply.sh")
+                assert code == 0 and "min-replicas-to-write waits" in said, said
+                assert wants() == "1000000"
+                time.sleep(1)  # not a wait for anything: nothing may change meanwhile
+            assert witness.read_text() != killed
+            blind.write_text("")
+            await_that(lambda: wants() == "1", 20, "what was declared")
+            write(deployment.contract, "after", "its start")
+            assert deployment.master() == "data-0"
 
 
 TWO_MASTERS_S = 2.0
