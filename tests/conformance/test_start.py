@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -103,7 +104,8 @@ def test_a_master_reborn_empty_inside_down_after_never_serves_and_nobody_loses_d
             deployment.await_converged()
     assert "master" not in reborn.roles
     assert min(survivor.sizes) >= size
-    assert "its data is gone" in starting()
+    said = starting()  # on a busy machine the Sentinels may have been quicker than the restart
+    assert "its data is gone" in said or re.search(r"starting as replica .*: the Sentinels name", said), said
     assert deployment.ask(master, "DBSIZE") >= size
 
 
@@ -202,7 +204,7 @@ MENDERS_HAVE_LOOKED_S = 15
 def test_nothing_else_lets_writes_in_before_the_sentinels_have_seen_the_master(
     binaries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither what mends a killed handover's settings, nor what applies those of an `up`, nor a witness that is killed."""
+    """Neither what mends a killed handover's settings, nor what applies those of an `up`, nor a killed witness."""
     blind, cli, held = tmp_path / "blind", tmp_path / "cli", tmp_path / "nodes" / "data-0" / "run" / "held"
     cli.write_text(CLI_BLIND_TO_SENTINELS.format(blind=blind, held=held, cli=os.environ["REDIS_CLI_BINARY"]))
     cli.chmod(0o700)

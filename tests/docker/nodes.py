@@ -16,7 +16,7 @@ class DockerNodes(Nodes):
     """A stack that `make up` has just brought up. What `docker kill` and `docker stop` ended stays down."""
 
     def __init__(self, stack: DockerStack) -> None:
-        self._stack = stack
+        self.stack = stack
         self.contract = stack.contract()
         self.born = self.observe()
         self.gateway = StackGateway(self, stack)
@@ -60,8 +60,8 @@ class DockerNodes(Nodes):
 
     def damage(self, name: str, line: str) -> str:
         volume = f"{self._container(name).name}-data"
-        said = self._stack.client.containers.run(
-            self._stack.settings["image"],
+        said = self.stack.client.containers.run(
+            self.stack.settings["image"],
             entrypoint=["sh", "-ec", line],
             volumes={volume: {"bind": "/data"}},
             working_dir="/data",
@@ -78,7 +78,7 @@ class DockerNodes(Nodes):
         return execute(self._container(name), script, *arguments)
 
     def _container(self, name: str) -> Any:
-        return self._stack.container(name)
+        return self.stack.container(name)
 
 
 class StackGateway(GatewayAddress):

@@ -88,7 +88,11 @@ class OwnStack(Stack):
             if SLACK == 1 or latest is None:
                 raise
             evidence = Evidence.model_validate_json(latest.read_text())
-            failed = {each.check for each in evidence.checks if each.verdict is not Verdict.PASS}
+            failed = {
+                each.check
+                for each in evidence.checks
+                if each.verdict is not Verdict.PASS and "Timeout" not in each.reason
+            }
             if evidence.not_run or not failed <= MEASURED:
                 raise
             print(f"beside other tests: {error}")

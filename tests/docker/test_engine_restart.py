@@ -91,7 +91,10 @@ def cut_the_power(own: OwnEngine) -> None:
     assert tables() == ""
 
 
-@pytest.mark.parametrize("ended", [terminate, pytest.param(kill, marks=pytest.mark.nightly), cut_the_power])
+@pytest.mark.parametrize(
+    "ended",
+    [pytest.param(terminate, marks=pytest.mark.nightly), pytest.param(kill, marks=pytest.mark.nightly), cut_the_power],
+)
 def test_a_restart_of_the_engine_brings_everything_back(
     restarted: DockerStack, own: OwnEngine, ended: Callable[[OwnEngine], None]
 ) -> None:

@@ -1,7 +1,7 @@
 """Each server with and without TLS: `make up` from nothing to a quorum, the smoke suite, a second `up`, and away.
 
-In the gate the other modules stand on the other servers: test_stack.py on Redis, test_tls.py on Redis with TLS,
-test_resize.py and test_recreate.py on Valkey.
+By night. In the gate the other modules stand on these servers: test_stack.py on Redis, test_tls.py on Redis with TLS,
+test_publish.py on Valkey with TLS, and the smoke suite has the machine to itself in tests/conformance/test_smoke.py.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tests.docker import images
 from tests.docker.stack import DockerStack
 from tests.engine.stack import findings_of
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize(
     ("server", "image", "tls"),
     [
-        pytest.param("redis 7.0.15", images.redis_image, "false", id="redis", marks=pytest.mark.nightly),
-        pytest.param("redis 7.0.15", images.redis_image, "true", id="redis-tls", marks=pytest.mark.nightly),
-        pytest.param("valkey 8.1.", images.valkey_image, "false", id="valkey", marks=pytest.mark.nightly),
+        pytest.param("redis 7.0.15", images.redis_image, "false", id="redis"),
+        pytest.param("redis 7.0.15", images.redis_image, "true", id="redis-tls"),
+        pytest.param("valkey 8.1.", images.valkey_image, "false", id="valkey"),
         pytest.param("valkey 8.1.", images.valkey_image_with_tls, "true", id="valkey-tls"),
     ],
 )

@@ -50,7 +50,11 @@ def published(
             for who, address in addresses.items()
         }
         stack = DockerStack(
-            tmp_path_factory.mktemp("docker"), engine, image=images.redis_image(engine), tls="true", **helper_images
+            tmp_path_factory.mktemp("docker"),
+            engine,
+            image=images.valkey_image_with_tls(engine),
+            tls="true",
+            **helper_images,
         )
         cleanup.callback(stack.remove_everything)
         declared = [*json.loads(stack.settings["clients"]), f"{addresses['client']}/32"]

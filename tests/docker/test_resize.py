@@ -9,7 +9,7 @@ from tests.docker.stack import DockerStack
 from tests.engine.resizing import resize
 from tests.engine.stack import master_of
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 
 def test_a_stack_grows_and_shrinks_without_ghosts_even_when_the_master_goes(valkey: DockerStack) -> None:

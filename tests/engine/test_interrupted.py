@@ -41,7 +41,12 @@ def assert_only_nodes_run(stack: Stack) -> None:
     await_that(only_nodes, 10, "six nodes and nothing else")
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.5, 4.5])
+BY_NIGHT = [0.5, 2.5, 4.5]
+
+
+@pytest.mark.parametrize(
+    "seconds", [1.5, 3.5, *(pytest.param(seconds, marks=pytest.mark.nightly) for seconds in BY_NIGHT)]
+)
 def test_a_killed_up_is_finished_by_the_next_one(new_stack: Stack, seconds: float) -> None:
     first = new_stack.start("up")
     pid = await_that(lambda: pulumi_pid(new_stack), 60, "pulumi up")
@@ -55,14 +60,13 @@ def test_a_killed_up_is_finished_by_the_next_one(new_stack: Stack, seconds: floa
     assert set(new_stack.operations(new_stack.make("up"))) == {"unchanged"}
 
 
-def test_a_checkpoint_whose_attributes_a_kill_left_empty_is_no_dead_end(new_stack: Stack) -> None:
+def test_a_checkpoint_whose_attributes_a_kill_left_empty_is_no_dead_end(stack: Stack) -> None:
     """Pulumi empties and rewrites them beside every checkpoint: a kill in between is rare, and was met."""
-    new_stack.make("up")
-    pids = new_stack.pids()
-    (attributes,) = (new_stack.state / "pulumi" / ".pulumi" / "stacks").rglob("dev.json.attrs")
+    pids = stack.pids()
+    (attributes,) = (stack.state / "pulumi" / ".pulumi" / "stacks").rglob("dev.json.attrs")
     attributes.write_text("")
-    assert set(new_stack.operations(new_stack.make("up"))) == {"unchanged"}
-    assert new_stack.pids() == pids
+    assert set(stack.operations(stack.make("up"))) == {"unchanged"}
+    assert stack.pids() == pids
 
 
 def test_ctrl_c_ends_an_up_without_a_traceback_and_the_next_one_finishes_it(new_stack: Stack) -> None:
@@ -77,6 +81,7 @@ def test_ctrl_c_ends_an_up_without_a_traceback_and_the_next_one_finishes_it(new_
     assert_only_nodes_run(new_stack)
 
 
+@pytest.mark.nightly
 def test_an_interrupted_program_leaves_the_explaining_to_the_engine(new_stack: Stack) -> None:
     """As the engine does it to a program that still waits when a resource has failed."""
 

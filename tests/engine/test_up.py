@@ -10,7 +10,7 @@ import pytest
 from client.connect import connect
 from client.ledger import Ledger
 from tests.deployment import await_that
-from tests.engine.stack import Stack, await_converged, findings_of, master_of
+from tests.engine.stack import Stack, findings_of, master_of
 
 pytestmark = pytest.mark.engine
 
@@ -97,18 +97,6 @@ def test_a_changed_setting_is_rolled_out_one_node_at_a_time_without_losing_a_wri
     assert report.lost == ()
     assert stack.operations(output)["updated"] >= 3
     assert findings_of(contract) == ()
-
-
-def test_replicas_and_sentinels_can_be_added(new_stack: Stack) -> None:
-    new_stack.make("up")
-    before = master_of(new_stack.contract())
-    new_stack.configure(new_stack.settings | {"replicas": "3", "sentinels": "5"})
-    new_stack.make("up")
-    contract = new_stack.contract()
-    assert (len(contract.nodes), len(contract.sentinels), contract.quorum) == (4, 5, 3)
-    await_converged(contract)
-    assert master_of(contract) in {node.name for node in contract.nodes}
-    assert before
 
 
 def test_standalone_is_one_node_without_sentinels(new_stack: Stack) -> None:

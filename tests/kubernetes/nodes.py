@@ -26,7 +26,7 @@ class KubernetesNodes(Nodes):
     """
 
     def __init__(self, stack: KubernetesStack) -> None:
-        self._stack = stack
+        self.stack = stack
         self._down: set[str] = set()
         self.contract = stack.contract()
         self.born = self.observe()
@@ -49,7 +49,7 @@ class KubernetesNodes(Nodes):
 
     def stop_planned(self, name: str) -> None:
         self._hold(name)
-        self._stack.kubectl("delete", "pod", name, "--wait=true")
+        self.stack.kubectl("delete", "pod", name, "--wait=true")
 
     def kill(self, *names: str) -> None:
         chosen = [name for name in names if name not in self._down]
@@ -60,7 +60,7 @@ class KubernetesNodes(Nodes):
         # The processes end first: kubelet would let a deleted pod hand over.
         with ThreadPoolExecutor(len(chosen)) as pool:
             list(pool.map(lambda name: self._signal(name, uids[name], "KILL"), chosen))
-        self._stack.kubectl("delete", "pod", *chosen, "--grace-period=0", "--force", "--wait=false")
+        self.stack.kubectl("delete", "pod", *chosen, "--grace-period=0", "--force", "--wait=false")
         for name in chosen:
             await_that(lambda name=name: self._is_new(name, uids[name]), RECREATED_S, f"the end of {name}")  # type: ignore[misc]
 
@@ -75,7 +75,7 @@ class KubernetesNodes(Nodes):
         self.damage(name, "rm -rf ./* ./.[!.]*")
 
     def damage(self, name: str, line: str) -> str:
-        claim = self._stack.get("pvc", f"data-{name}")["spec"]["volumeName"]
+        claim = self.stack.get("pvc", f"data-{name}")["spec"]["volumeName"]
         spec = get("pv", claim)["spec"]
         path = (spec.get("hostPath") or spec["local"])["path"]
         return lab("node-exec", self._home[name], "sh", "-ec", f"cd {path}; {line}")
@@ -86,7 +86,7 @@ class KubernetesNodes(Nodes):
     def run(self, name: str, script: str, *arguments: str) -> tuple[int, str]:
         command = [f"/node/bin/{script}", "/node/conf/node.env", *arguments]
         done = subprocess.run(
-            ["kubectl", "--namespace", self._stack.namespace, "exec", name, "-c", "server", "--", *command],
+            ["kubectl", "--namespace", self.stack.namespace, "exec", name, "-c", "server", "--", *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -96,7 +96,7 @@ class KubernetesNodes(Nodes):
         return done.returncode, done.stdout
 
     def _pod(self, name: str) -> Any:
-        return self._stack.get("pod", name)
+        return self.stack.get("pod", name)
 
     def _is_new(self, name: str, uid: str) -> bool:
         return bool(self._pod(name)["metadata"]["uid"] != uid)
@@ -117,7 +117,7 @@ class KubernetesNodes(Nodes):
         pod = await_that(lambda: self._waiting(name), RECREATED_S, f"{name}, made anew")
         body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name, "uid": pod["metadata"]["uid"]}}
         body["target"] = {"apiVersion": "v1", "kind": "Node", "name": self._home[name]}
-        path = f"/api/v1/namespaces/{self._stack.namespace}/pods/{name}/binding"
+        path = f"/api/v1/namespaces/{self.stack.namespace}/pods/{name}/binding"
         kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
 
     def _waiting(self, name: str) -> Any:

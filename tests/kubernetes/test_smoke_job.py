@@ -1,4 +1,7 @@
-"""`make smoke` on Kubernetes: the suite as a Job, a denied client beside it, the evidence back here, nothing left."""
+"""`make smoke` on Kubernetes: the suite as a Job, a denied client beside it, the evidence back here, nothing left.
+
+The whole suite: tests/conformance/test_smoke.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from typing import Any
 import pytest
 
 from client.links import open_as
-from smoke_tests.catalogue import catalogue
 from smoke_tests.evidence import Evidence
 from smoke_tests.verdict import Verdict
 from tests.kubernetes.lab import lab
@@ -47,18 +49,6 @@ def test_without_an_image_the_error_names_the_remedy(stack: KubernetesStack) -> 
     output = stack.make("smoke", fails=True)
     assert f"stack '{stack.name}' lacks smokeImage" in output
     assert "make images" in output
-
-
-def test_the_suite_is_green_and_its_evidence_arrives_whole(ready: KubernetesStack, tmp_path: Path) -> None:
-    output = ready.make("smoke", f"ARGS=--evidence {tmp_path}")
-    assert "verdict: pass" in output
-    evidence = evidence_in(tmp_path)
-    assert evidence.verdict is Verdict.PASS
-    assert {check.check for check in evidence.checks} == {spec.id for spec in catalogue()}
-    (folder,) = (path for path in (tmp_path / ready.name).iterdir() if path.is_dir())
-    named = [check.samples.path for check in evidence.checks if check.samples]
-    assert named
-    assert all((folder.parent / path).is_file() for path in named)
 
 
 def test_a_stranger_gets_no_answer_where_a_client_does(ready: KubernetesStack, tmp_path: Path) -> None:
