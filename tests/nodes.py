@@ -114,10 +114,14 @@ class Nodes(ABC):
 
     def await_converged(self, seconds: float = 60) -> None:
         """Wait until declared = actual = agreed."""
-        await_that(lambda: not self.findings() or self._raise_findings(), seconds, "agreement")
 
-    def _raise_findings(self) -> bool:
-        raise AssertionError("; ".join(self.findings()))
+        def agreed() -> bool:
+            found = self.findings()
+            if found:
+                raise AssertionError("; ".join(found))
+            return True
+
+        await_that(agreed, seconds, "agreement")
 
     def hear_lost_elections(self) -> Callable[[], int]:
         """A function that returns the rounds since this call in which no Sentinel got a majority to lead a failover."""

@@ -16,9 +16,13 @@ SLACK = 3 if BESIDE_OTHERS in os.environ else 1
 
 
 def await_that(condition: Callable[[], T], seconds: float, what: str) -> T:
-    """Wait until `condition` returns something true, and return that. AssertionError with what it last saw."""
+    """Wait until `condition` returns something true, and return that. AssertionError with what it last saw.
+
+    Who waits leaves the machine to those that are waited for: what takes long to look at is looked at less often.
+    """
     end = time.monotonic() + seconds
     while True:
+        begun = time.monotonic()
         last: object
         try:
             last = condition()
@@ -26,9 +30,10 @@ def await_that(condition: Callable[[], T], seconds: float, what: str) -> T:
                 return last
         except Exception as error:
             last = error
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise AssertionError(f"{what}: not within {seconds} s; last saw {last!r}")
-        time.sleep(0.02)
+        time.sleep(min(0.5, max(0.02, 3 * (now - begun))))
 
 
 def await_settled(trouble: Callable[[], object], settled_s: float, seconds: float, what: str) -> None:

@@ -36,7 +36,7 @@ def watching(deployment: Nodes, name: str) -> Iterator[Watch]:
     watch = Watch()
 
     def look(done: threading.Event) -> None:
-        while not done.is_set():
+        while not done.wait(0.01):
             with suppress(RedisError, OSError):
                 watch.roles.add(deployment.ask(name, "ROLE")[0])
                 watch.sizes.add(deployment.ask(name, "DBSIZE"))
@@ -250,7 +250,7 @@ def test_a_master_that_returns_while_it_is_replaced_steps_back(process_nodes: No
     two, longest = [time.monotonic()], [0.0]
 
     def look(done: threading.Event) -> None:
-        while not done.is_set():
+        while not done.wait(0.02):
             if len(deployment.observe().masters) < 2:
                 two[0] = time.monotonic()
             longest[0] = max(longest[0], time.monotonic() - two[0])

@@ -57,7 +57,7 @@ def watching_masters(deployment: Nodes) -> Iterator[set[int]]:
     seen: set[int] = set()
 
     def look(done: threading.Event) -> None:
-        while not done.is_set():
+        while not done.wait(0.01):
             for node in deployment.contract.nodes:
                 with (
                     suppress(RedisError, OSError),
