@@ -16,6 +16,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from client.handover import hand_over
+from client.ledger import Ledger
 from tests.background import meanwhile
 from tests.conformance.keys import read, write
 from tests.deployment import deployed
@@ -240,11 +241,8 @@ TWO_MASTERS_S = 2.0
 """The Sentinels publish a promotion up to a second after it; the one that returned then steps back in half a second."""
 
 
-@pytest.mark.deployment
-@pytest.mark.parametrize("after_s", [1.7, 1.9, 2.0, 2.1, 2.3])
-def test_a_master_that_returns_while_it_is_replaced_steps_back(process_nodes: Nodes, after_s: float) -> None:
-    """Around down-after: the moment in which nobody knows yet whether it is replaced."""
-    deployment = process_nodes
+def two_masters_s(deployment: Nodes, after_s: float) -> float:
+    """For how long two said role:master, on end, when the master returned so long after its kill -9."""
     deployment.heal()
     master = deployment.master()
     two, longest = [time.monotonic()], [0.0]
@@ -261,8 +259,32 @@ def test_a_master_that_returns_while_it_is_replaced_steps_back(process_nodes: No
         deployment.start(master)
         deployment.await_converged()
         await_settled(lambda: len(deployment.observe().masters) != 1, 3, 30, "one master")
-    print(f"back after {after_s} s: two masters for {longest[0]:.2f} s, {master} -> {deployment.master()}")
-    assert longest[0] < TWO_MASTERS_S
+    print(f"back after {after_s} s: two masters for {longest[0]:.2f} s, {master} -> {deployment.master()}", flush=True)
+    return longest[0]
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("after_s", [1.7, 1.9, 2.0, 2.1, 2.3])
+def test_a_master_that_returns_while_it_is_replaced_steps_back(process_nodes: Nodes, after_s: float) -> None:
+    """Around down-after: the moment in which nobody knows yet whether it is replaced."""
+    assert two_masters_s(process_nodes, after_s) < TWO_MASTERS_S
+
+
+@pytest.mark.nightly
+@pytest.mark.deployment
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("min_replicas", ["0", "1"])
+def test_a_master_that_returns_at_any_moment_steps_back_and_keeps_what_was_confirmed(
+    binaries: None, tmp_path: Path, min_replicas: str
+) -> None:
+    """Swept over 4 s in steps of 50 ms, with and without a replica that each write needs."""
+    for deployment in deployed(tmp_path / "nodes", minReplicasToWrite=min_replicas):
+        with Ledger(deployment.contract, writers=2, wait_replicas=1, interval_s=0.02) as ledger:
+            took = {step / 20: two_masters_s(deployment, step / 20) for step in range(81)}
+        report = ledger.verify()
+        print(f"min-replicas-to-write {min_replicas}: {sum(map(bool, took.values()))} of 81 with two masters; {report}")
+        assert report.lost_confirmed == ()
+        assert {after_s: seconds for after_s, seconds in took.items() if seconds >= TWO_MASTERS_S} == {}
 
 
 CLI_THAT_IS_LATE_ONCE = """\
