@@ -18,10 +18,11 @@ from redis.exceptions import RedisError
 from client.handover import hand_over
 from client.ledger import Ledger
 from tests.background import meanwhile
+from tests.client.test_client_on_a_deployment import as_user
 from tests.conformance.keys import read, write
-from tests.deployment import deployed
+from tests.deployment import Deployment, deployed
 from tests.nodes import LOST_ELECTION_MS, Nodes
-from tests.waiting import await_settled, await_that
+from tests.waiting import await_settled, await_that, never
 
 
 class Watch:
@@ -79,7 +80,8 @@ def patient_sentinels(deployment: Nodes, down_after_ms: int = 8000) -> Iterator[
     def wait(milliseconds: int) -> None:
         for name in deployment.sentinels:
             option = ("down-after-milliseconds", str(milliseconds))
-            deployment.ask(name, "SENTINEL", "SET", deployment.contract.master_name, *option)
+            order = ("SENTINEL", "SET", deployment.contract.master_name, *option)
+            await_that(lambda name=name, order=order: deployment.ask(name, *order), 10, name)  # type: ignore[misc]
 
     wait(down_after_ms)
     try:
@@ -171,23 +173,93 @@ def test_without_a_majority_of_sentinels_a_node_does_not_serve(deployment: Nodes
     await_that(lambda: deployment.ask(replica, "ROLE")[0] == "slave", 15, "the node as a replica")
 
 
+def held_until(kept: Deployment, name: str, script: str, line: str, file: Path) -> None:
+    """From its next start on the node's script does this line only once there is such a file."""
+    scripts = kept.properties[name]["scripts"]
+    assert scripts[script].count(line) == 1, f"{script}: {line}"
+    held = f"while [ ! -e '{file}' ]; do sleep 0.05; done\n{line}"
+    kept.properties[name]["scripts"] = scripts | {script: scripts[script].replace(line, held)}
+
+
 @pytest.mark.deployment
-def test_a_master_that_starts_takes_no_writes_before_the_sentinels_have_seen_it(process_nodes: Nodes) -> None:
-    """One that is replaced all the same would lose what it had acknowledged."""
-    deployment = process_nodes
-    deployment.heal()
-    master = deployment.master()
-    with patient_sentinels(deployment):
-        deployment.kill(master)
-        deployment.start(master)
+def test_a_master_that_starts_takes_no_writes_before_the_sentinels_have_seen_it(
+    kept: Deployment, tmp_path: Path
+) -> None:
+    """One that is replaced all the same would lose what it acknowledged. Here the Sentinels end before they see it."""
+    master, two, looks = kept.master(), kept.sentinels[:2], tmp_path / "looks"
 
-        def wants() -> str:
-            return str(deployment.ask(master, "CONFIG", "GET", "min-replicas-to-write")[1])
+    def wants() -> str:
+        return str(kept.ask(master, "CONFIG", "GET", "min-replicas-to-write")[1])
 
+    held_until(kept, master, "witness.sh", "while runs; do\n", looks)
+    with patient_sentinels(kept):
+        kept.kill(master)
+        kept.start(master)
         await_that(lambda: wants() == "1000000", 10, "a master that takes no writes yet")
+        kept.kill(*two)
+        try:
+            looks.touch()
+            never(lambda: wants() != "1000000", 3, "it takes writes, and nobody has seen it")
+            with (
+                as_user(kept.contract, kept.contract.username, master) as node,
+                pytest.raises(RedisError, match="NOREPLICAS"),
+            ):
+                node.set("after", "its start")
+        finally:
+            kept.start(*two)
         await_that(lambda: wants() == "1", 10, "what was declared")
-        write(deployment.contract, "after", "its start")
-        assert deployment.master() == master
+        write(kept.contract, "after", "its start")
+        assert kept.master() == master
+
+
+@pytest.mark.deployment
+def test_a_master_that_the_sentinels_take_for_dead_waits_before_it_takes_the_role(kept: Deployment) -> None:
+    """Nobody can be promoted here, so they say so for ever, and it does not wait that long."""
+    master, replicas = kept.master(), kept.replicas()
+    for replica in replicas:
+        kept.ask(replica, "CONFIG", "SET", "replica-priority", 0)
+
+    def says(sentinel: str) -> str:
+        state = kept.ask(sentinel, "SENTINEL", "MASTER", kept.contract.master_name)
+        return str(dict(zip(state[::2], state[1::2], strict=True))["flags"])
+
+    def known_to(sentinel: str) -> set[str]:
+        known = kept.ask(sentinel, "SENTINEL", "REPLICAS", kept.contract.master_name)
+        return {dict(zip(each[::2], each[1::2], strict=True))["slave-priority"] for each in known}
+
+    try:
+        await_that(lambda: all(known_to(name) == {"0"} for name in kept.sentinels), 20, "priorities of 0")
+        kept.kill(master)
+        await_that(lambda: all("o_down" in says(name) for name in kept.sentinels), 20, "a master that is down for all")
+        starting = kept.hear(master)
+        kept.start(master)
+        await_that(lambda: "the Sentinels name this node, but one of them says" in starting(), 10, "the reason to wait")
+        await_that(lambda: kept.ask(master, "ROLE")[0] == "master", 20, "a master again")
+    finally:
+        for replica in replicas:
+            kept.ask(replica, "CONFIG", "SET", "replica-priority", 100)
+
+
+@pytest.mark.deployment
+def test_a_master_that_was_replaced_between_its_decision_and_its_start_steps_back(
+    kept: Deployment, tmp_path: Path
+) -> None:
+    """Everybody was told of the new one before it listened. Sentinel demotes it 8 s later."""
+    master, go = kept.master(), tmp_path / "go"
+    held_until(kept, master, "start.sh", '    launch "$SERVER" "$config"\nfi\n', go)
+    starting = kept.hear(master)
+    kept.kill(master)
+    kept.start(master)
+    await_that(lambda: "starting as master" in starting(), 5, "its decision")
+    await_that(lambda: kept.master() != master, 30, "another master")
+    time.sleep(3)  # not a wait for anything: so long on-event.sh looks for the promoted one
+    go.touch()
+    await_that(lambda: kept.ask(master, "ROLE"), 10, "its server")
+    begun = time.monotonic()
+    await_that(lambda: kept.ask(master, "ROLE")[0] == "slave", 20, "a replica")
+    assert time.monotonic() - begun < TWO_MASTERS_S
+    await_that(lambda: "was promoted meanwhile: following it" in starting(), 5, "its reason")
+    kept.await_converged()
 
 
 CLI_BLIND_TO_SENTINELS = """\

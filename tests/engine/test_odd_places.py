@@ -33,12 +33,15 @@ def kill_all(*stacks: Stack) -> None:
 
 def test_a_path_with_a_blank_is_one_problem_with_a_fix(tmp_path: Path) -> None:
     stack = stack_in(tmp_path / "my space")
-    output = stack.make("up", fails=True)
-    assert "my space" in output
-    assert "fix: name another folder in REDIS_STATE_DIR" in output
-    assert "Traceback" not in output
-    assert not stack.nodes.exists()
-    assert stack.processes() == {}
+    try:
+        output = stack.make("up", fails=True)
+        assert "my space" in output
+        assert "fix: name another folder in REDIS_STATE_DIR" in output
+        assert "Traceback" not in output
+        assert not stack.nodes.exists()
+        assert stack.processes() == {}
+    finally:
+        kill_all(stack)
 
 
 def test_a_stack_that_is_moved_while_it_runs_can_be_ended(tmp_path: Path) -> None:
