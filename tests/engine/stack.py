@@ -30,6 +30,8 @@ class Stack:
         self.nodes = self.state / "nodes" / self.name
         self.config = home / f"Pulumi.{self.name}.yaml"
         first = free_ports(20)
+        self._started: list[subprocess.Popen[str]] = []
+        self._known: tuple[int, OperatorContract] | None = None
         self.configure({"target": "process", "dataPort": str(first), "sentinelPort": str(first + 10)} | settings)
 
     def configure(self, settings: dict[str, str]) -> None:
@@ -48,7 +50,7 @@ class Stack:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """`make ARGUMENTS` in the background, in a process group of its own."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["make", "-s", *arguments, f"STACK={self.name}"],
             cwd=ROOT,
             env=self.environment,
@@ -58,6 +60,8 @@ class Stack:
             text=True,
             start_new_session=True,
         )
+        self._started.append(process)
+        return process
 
     def make(self, *arguments: str, fails: bool = False) -> str:
         """`make ARGUMENTS`; returns what it printed. AssertionError when its success is not as expected."""
@@ -79,6 +83,14 @@ class Stack:
         return {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", summary)}
 
     def contract(self) -> OperatorContract:
+        """What the stack exports. The engine is asked again only when a command has run since: that takes a second."""
+        if any(process.poll() is None for process in self._started):
+            return self._exported()
+        if not self._known or self._known[0] != len(self._started):
+            self._known = (len(self._started), self._exported())
+        return self._known[1]
+
+    def _exported(self) -> OperatorContract:
         target = self.home / "operator.env"
         command = [sys.executable, "-m", "tools.stack", "operator-env", "--stack", self.name, "--out", str(target)]
         subprocess.run(command, cwd=ROOT, env=self.environment, check=True)
