@@ -114,10 +114,28 @@ class Deployment(Nodes):
             os.kill(self.pid(name), signal.SIGCONT)
 
     def wipe(self, name: str) -> None:
+        self._await_witness(name)
         shutil.rmtree(self.folder(name) / "data")
+
+    def _await_witness(self, name: str) -> None:
+        """It outlives its server for a moment, and notes the end."""
+        run = self.folder(name) / "run"
+        pid = int((run / "witness.pid").read_text())
+        cmdline = Path(f"/proc/{pid}/cmdline")
+
+        def ended() -> bool:
+            with suppress(OSError):
+                if str(self.folder(name)).encode() in cmdline.read_bytes():
+                    os.kill(pid, signal.SIGUSR1)  # it looks at once
+                    return False
+            return True
+
+        await_that(ended, 10, f"the end of the witness of {name}")
 
     def damage(self, name: str, line: str) -> str:
         data = self.folder(name) / "data"
+        if not process_control.runs(self.folder(name)):
+            self._await_witness(name)
         return subprocess.run(["sh", "-ec", line], cwd=data, check=True, capture_output=True, text=True).stdout
 
     def pid(self, name: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from client.crosscheck import Observation, findings, observe
 from client.links import open_as
 from infra.contract import Endpoint, OperatorContract
-from tests.waiting import await_that
+from tests.waiting import SLACK, await_that
 
 if TYPE_CHECKING:
     from tests.gateway import GatewayAddress
@@ -93,7 +93,7 @@ class Nodes(ABC):
 
     def ask(self, name: str, *command: object, user: str = "operator") -> Any:
         """One command to a node as one of the operator's users."""
-        with closing(open_as(self.contract, user, self.endpoint(name), 2.0)) as link:
+        with closing(open_as(self.contract, user, self.endpoint(name), 2.0 * SLACK)) as link:
             return link.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def master(self) -> str:
