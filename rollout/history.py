@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from rollout.journal import Entry
+from rollout.journal import Entry, JournalDamaged
 from rollout.plan import UNTOUCHING, PhaseName, Plan, Step
 from smoke_tests.verdict import Verdict
 
@@ -106,18 +106,28 @@ class History:
 
 
 def replay(entries: Sequence[Entry]) -> History:
-    """Read the journal from its beginning."""
+    """Read the journal from its beginning. Raises JournalDamaged for an entry that no rollout writes."""
     history = History()
     for entry in entries:
-        if entry.kind == "started":
-            history.runs[entry.run] = _started(entry)
-        elif entry.kind in ("notified", "notify-failed"):
-            history.notified_upto = int(entry.data["upto"])
-        elif entry.kind == "released":
-            history.barred.pop(str(entry.data["release"]), None)
-        elif entry.run in history.runs:
-            _apply(history, history.runs[entry.run], entry)
+        try:
+            _read(history, entry)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"entry {entry.number} ({entry.kind}) is none that a rollout writes: {type(error).__name__}"
+            raise JournalDamaged(
+                f"the journal is damaged: {what}; nothing was done\n  fix: restore it from a copy"
+            ) from None
     return history
+
+
+def _read(history: History, entry: Entry) -> None:
+    if entry.kind == "started":
+        history.runs[entry.run] = _started(entry)
+    elif entry.kind in ("notified", "notify-failed"):
+        history.notified_upto = int(entry.data["upto"])
+    elif entry.kind == "released":
+        history.barred.pop(str(entry.data["release"]), None)
+    elif entry.run in history.runs:
+        _apply(history, history.runs[entry.run], entry)
 
 
 def _started(entry: Entry) -> Run:
@@ -130,6 +140,8 @@ def _apply(history: History, run: Run, entry: Entry) -> None:
     data = entry.data
     record = run.steps.get(str(data.get("step")))
     for piece in data.get("evidence", ()):
+        if set(piece) != {"name", "path", "sha256"} or not all(isinstance(value, str) for value in piece.values()):
+            raise ValueError("no piece of evidence")
         run.evidence.append((str(data.get("step") or data.get("action")), piece))
     match entry.kind:
         case "begun" if record:

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from rollout.errors import RolloutError
-from rollout.store import Missing, Store
+from rollout.store import Refused, Store
 
 FOLDER = "journal"
 NO_PREDECESSOR = "0" * 64
@@ -44,6 +44,11 @@ class Entry(BaseModel):
 
     def to_bytes(self) -> bytes:
         return canonical(self.model_dump(mode="json")) + b"\n"
+
+    @property
+    def head(self) -> str:
+        """The digest that stands for the chain up to this entry."""
+        return digest(self.to_bytes())
 
 
 def canonical(value: Any) -> bytes:
@@ -77,19 +82,24 @@ class Journal:
         return self._head
 
     def refresh(self) -> None:
-        """Read and verify what others have appended. A torn last entry counts as never written."""
+        """Read and verify what others have appended.
+
+        An entry appears whole or not at all, so one that is cut was cut by somebody, the last one too.
+        """
         names = self._numbered()
         for number in sorted(names):
             if number <= len(self.entries):
                 continue
             if number != len(self.entries) + 1:
                 raise self._damaged(f"entry {len(self.entries) + 1} is missing, but there is an entry {number}")
-            content = self._store.read(names[number])
+            try:
+                content = self._store.read(names[number])
+            except Refused as error:
+                raise self._damaged(str(error)) from None
             entry = _parse(content)
             if entry is None:
-                if number == max(names) and not content.endswith(b"\n"):
-                    return  # torn: whoever wrote it died before anybody could rely on it
-                raise self._damaged(f"entry {number} is not an entry")
+                cut = "" if content.endswith(b"\n") else ": it was cut"
+                raise self._damaged(f"entry {number} is not an entry{cut}")
             if entry.number != number or entry.previous != self._head or entry.to_bytes() != content:
                 raise self._damaged(f"entry {number} does not follow from entry {number - 1}: one of them was changed")
             self.entries.append(entry)
@@ -105,7 +115,6 @@ class Journal:
         for _ in range(_ATTEMPTS):
             self.refresh()
             number = len(self.entries) + 1
-            self._clear_torn(number)
             entry = Entry(
                 number=number, previous=self._head, at=self._clock(), run=run, kind=kind, data=dict(data or {})
             )
@@ -118,14 +127,6 @@ class Journal:
             f"the journal at {self._store.address}: {_ATTEMPTS} times somebody else wrote the next entry first\n"
             "  fix: see who else runs rollout commands on it, then try again"
         )
-
-    def _clear_torn(self, number: int) -> None:
-        try:
-            content = self._store.read(_path(number))
-        except Missing:
-            return
-        if _parse(content) is None and not content.endswith(b"\n"):
-            self._store.set_aside(_path(number))
 
     def _numbered(self) -> dict[int, str]:
         matches = [match for name in self._store.names(FOLDER) if (match := _NAME.fullmatch(name))]
