@@ -19,6 +19,7 @@ from rollout.engine import Code, Engine, Result
 from rollout.errors import RolloutError
 from rollout.history import Run
 from rollout.notify import VARIABLE, webhook
+from rollout.people import actor
 from rollout.plan import Plan, read
 from rollout.stacks import Stacks
 from rollout.store import open_store
@@ -107,7 +108,7 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
     ) -> None:
         """Begin a rollout of a release; touches nothing yet."""
         with session(plan, journal) as our:
-            run = our.engine.start(our.plan, release or _commit())
+            run = our.engine.start(our.plan, release or _commit(), actor())
             our.say(f"rollout {run.id} of {run.release} begun; next: rollout advance")
 
     @app.command(epilog=_EPILOG)
@@ -138,9 +139,9 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
 
     @app.command()
     def abort(reason: Reason, plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
-        """Give up a rollout that has not touched production; later: rollback."""
+        """Give up a rollout that has not touched production; later: rollback. To stop an advance: pause."""
         with session(plan, journal) as our:
-            our.engine.order("ended", {"end": "aborted", "reason": reason})
+            our.engine.abort(reason)
             our.say("aborted; the stacks are as they were")
 
     @app.command()
@@ -152,7 +153,7 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
     ) -> None:
         """Approve what was previewed: bound to the plan, the stack's state and the Sentinels' epoch."""
         with session(plan, journal) as our:
-            entry = our.engine.approve(name, reason)
+            entry = our.engine.approve(name, reason, actor())
             our.say(f"approved {entry.data['step']}; next: rollout advance")
 
     @app.command(epilog=_EPILOG)

@@ -79,8 +79,11 @@ class Engine:
         self.journal.refresh()
         return replay(self.journal.entries)
 
-    def start(self, plan: Plan, release: str) -> Run:
-        """Begin a rollout; nothing is touched yet. Raises RolloutError when one is under way or the release barred."""
+    def start(self, plan: Plan, release: str, by: str = "") -> Run:
+        """Begin a rollout; nothing is touched yet. Raises RolloutError when one is under way or the release barred.
+
+        `by`: who does, and so cannot approve.
+        """
         with lock.held(self.store, "rollout start"):
             history = self.history
             if history.last and not history.last.end:
@@ -94,7 +97,8 @@ class Engine:
                     f"  fix: roll out another; or, with the cause found: rollout release {release} --reason ..."
                 )
             run_id = f"{self._now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-            self.journal.append(run_id, "started", {"release": release, "plan": plan.to_json(), "plan_hash": plan.hash})
+            data = {"release": release, "plan": plan.to_json(), "plan_hash": plan.hash, "by": by}
+            self.journal.append(run_id, "started", data)
             self._tell()
             return self.current()
 
@@ -124,32 +128,45 @@ class Engine:
                 self._tell()
             return result
 
-    def approve(self, name: str, reason: str) -> Entry:
-        """Approve what waits, bound to what was shown. Raises RolloutError when nothing waits or something moved."""
+    def approve(self, name: str, reason: str, by: str = "") -> Entry:
+        """Approve what waits, bound to what was shown. Raises RolloutError when nothing waits or something moved.
+
+        `by`: whose command this is, whatever name is given.
+        """
         run = self.current()
         record = run.next_step
         if run.end or record is None or record.step.kind != "approval" or record.begun is None:
             raise RolloutError("nothing waits for approval\n  fix: rollout advance, then look at rollout status")
+        given = {"name": name, "reason": reason, "by": by}
+        if why_not := run.refusal(given):
+            raise RolloutError(
+                f"not approved: {why_not}\n  fix: somebody else approves, with --name and --reason; or the plan says "
+                "approvals: {self: true}"
+            )
         shown, current = record.begun.data["binding"], self._binding(run, record.phase)
         if moved := _moved(shown, current):
             raise RolloutError(
                 f"not approved: since the preview was shown {moved}\n  fix: rollout advance shows it anew, then approve"
             )
-        data = {"step": record.id, "name": name, "reason": reason, "binding": current}
-        return self._write(run, "approved", data)
+        return self._write(run, "approved", {"step": record.id, **given, "binding": current})
 
     def order(self, kind: str, data: Mapping[str, Any]) -> None:
-        """pause, resume, abort: taken up by a running `advance` between two steps. Raises RolloutError."""
+        """pause, resume: taken up by a running `advance` between two steps. Raises RolloutError."""
         run = self.current()
         if run.end:
             raise RolloutError(f"rollout {run.id} has ended ({run.end}): nothing to do")
-        if kind == "ended" and run.production_touched:
-            raise RolloutError(
-                "production is touched already: an abort would leave it half way; nothing was done\n"
-                "  fix: rollout rollback --reason ..."
-            )
         self._write(run, kind, data)
         self._tell()
+
+    def abort(self, reason: str) -> None:
+        """Give up before production is touched, while nobody else could be about to. Raises RolloutError."""
+        with lock.held(self.store, "rollout abort"):
+            if self.current().production_touched:
+                raise RolloutError(
+                    "production is touched already: an abort would leave it half way; nothing was done\n"
+                    "  fix: rollout rollback --reason ..."
+                )
+            self.order("ended", {"end": "aborted", "reason": reason})
 
     def rollback(self, reason: str) -> Result:
         """Take back what this rollout did to production; also after it ended. Raises RolloutError."""
@@ -283,7 +300,7 @@ class Engine:
             self._write(run, "voided", {"step": preview.id, "reason": moved})
             self._say(f"{record.id}: since the preview was shown {moved}; it is shown anew")
             return None
-        elif approval := run.approvals.get(record.id):
+        elif approval := run.approval_of(record):
             data = {"step": record.id, "verdict": Verdict.PASS, "reason": f"by {approval.data['name']}", "evidence": []}
             self._write(run, "done", data)
             return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from rollout import people
 from rollout.journal import Entry, JournalDamaged
 from rollout.plan import UNTOUCHING, PhaseName, Plan, Step
 from smoke_tests.verdict import Verdict
@@ -43,6 +44,7 @@ class Run:
     plan: Plan
     started: datetime
     steps: dict[str, StepRecord]
+    starter: str = ""
     approvals: dict[str, Entry] = field(default_factory=dict)
     phases_done: list[str] = field(default_factory=list)
     paused: str = ""
@@ -72,6 +74,17 @@ class Run:
 
     def of_phase(self, phase: PhaseName) -> list[StepRecord]:
         return [each for each in self._all if each.phase == phase]
+
+    def approval_of(self, record: StepRecord) -> Entry | None:
+        """What approves this step: somebody's, not the starter's, and bound to exactly what was shown."""
+        entry = self.approvals.get(record.id)
+        if entry is None or record.begun is None or entry.data.get("binding") != record.begun.data.get("binding"):
+            return None
+        return None if self.refusal(entry.data) else entry
+
+    def refusal(self, approval: Mapping[str, Any]) -> str:
+        """Why an approval does not count; '' when it does."""
+        return people.refusal(approval, {"by": self.starter}, may_be_same=self.plan.approvals.own)
 
     def planned_failovers(self, phase: PhaseName, since_epoch: int) -> int:
         """Controlled failovers of the phase that began at this configuration epoch or later.
@@ -133,7 +146,7 @@ def _read(history: History, entry: Entry) -> None:
 def _started(entry: Entry) -> Run:
     plan = Plan.model_validate(entry.data["plan"])
     steps = {id: StepRecord(phase, id, step) for phase, id, step in plan.steps()}
-    return Run(entry.run, str(entry.data["release"]), plan, entry.at, steps)
+    return Run(entry.run, str(entry.data["release"]), plan, entry.at, steps, str(entry.data.get("by") or ""))
 
 
 def _apply(history: History, run: Run, entry: Entry) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from rollout.errors import RolloutError
 from rollout.store import Refused, Store
@@ -145,6 +145,8 @@ def _path(number: int) -> str:
 
 def _parse(content: bytes) -> Entry | None:
     try:
-        return Entry.model_validate_json(content)
-    except ValidationError:
+        entry = Entry.model_validate_json(content)
+        entry.to_bytes()  # NaN and Infinity have no spelling
+    except ValueError:
         return None
+    return entry

@@ -191,6 +191,12 @@ class Rollback(_Model):
         return {key: value for key, value in content.items() if key != "consumers"}
 
 
+class Approvals(_Model):
+    """Who may approve. `self`: also whoever started the rollout."""
+
+    own: bool = Field(default=False, alias="self")
+
+
 class Plan(_Model):
     """A whole rollout. `sample_gap`: silence of a prober that pauses the soak, s; ages and durations in s."""
 
@@ -199,6 +205,7 @@ class Plan(_Model):
     sample_gap: Seconds = 5.0
     rehearsal_max_age: Seconds = 7 * 86400.0
     rollback: Rollback = Rollback()
+    approvals: Approvals = Approvals()
     phases: dict[PhaseName, Phase]
 
     @field_validator("phases")

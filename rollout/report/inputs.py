@@ -17,9 +17,9 @@ facts         a JSON object of texts: the configuration to be shown, no secrets
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from rollout.evidence import RawFile
 from smoke_tests.verdict import Verdict
@@ -38,6 +38,11 @@ Kind = Literal[
     "approvals",
     "facts",
 ]
+
+
+# No figure of ours is below zero: one that were could make up for another.
+_Figure = Annotated[float, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0)]
 
 
 class _Record(BaseModel):
@@ -69,7 +74,7 @@ class Measurement(_Record):
     """One figure that something measured."""
 
     id: str
-    value: float
+    value: _Figure
     unit: str
     when: AwareDatetime
     command: str
@@ -84,10 +89,10 @@ class Failover(_Record):
     kind: Literal["planned", "crash"]
     old: str
     new: str
-    gap_ms: float
-    completed_s: float
-    acknowledged: int
-    lost: int
+    gap_ms: _Figure
+    completed_s: _Figure
+    acknowledged: _Count
+    lost: _Count
 
 
 class QuorumAnswer(_Record):
@@ -104,8 +109,8 @@ class PhaseRecord(_Record):
     stack: str
     began: AwareDatetime
     ended: AwareDatetime | None
-    required_soak_s: float
-    credited_soak_s: float
+    required_soak_s: _Figure
+    credited_soak_s: _Figure
     verdict: Verdict
     note: str = ""
 
@@ -119,7 +124,7 @@ class Approval(_Record):
     reason: str
     plan_sha256: str
     state_sha256: str
-    config_epoch: int
+    config_epoch: _Count
 
 
 class Tooth(_Record):
