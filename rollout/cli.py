@@ -67,6 +67,7 @@ class Session:
         style = {Code.DONE: "green", Code.FAILED: "bold red", Code.INCONCLUSIVE: "yellow"}.get(result.code, "cyan")
         word = result.code.name.lower()
         self.console.print(f"{word}: {result.reason}", soft_wrap=True, markup=False, style=style)
+        self.say(f"journal: entry {len(self.engine.journal.entries)}, head {self.engine.journal.head}")
         raise typer.Exit(int(result.code))
 
 
@@ -194,23 +195,22 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
     def verify(
         report: Annotated[Path, typer.Argument(help="report.json beside its raw files")],
         journal: Annotated[str, typer.Option(help="also: whether this journal has the report's SHA-256")] = "",
+        head: Annotated[list[str] | None, typer.Option(help="the journal's head, as the webhook or CI told it")] = None,
         plan: PlanFile = PLAN_FILE,
     ) -> None:
-        """Work the report out again from its raw files; fails if one byte was changed."""
-        from rollout.evidence import digest
+        """Work the report out again from its raw files and its journal; fails for whatever cannot be."""
         from rollout.report.verify import verify as problems_of
 
-        problems = problems_of(report)
+        problems = problems_of(report, [] if journal else head or [])
         if journal and report.is_file():
             with session(plan, journal) as our:
-                noted = {each.data["sha256"] for each in our.engine.journal.entries if each.kind == "reported"}
-                if digest(report.read_bytes()) not in noted:
-                    problems.append(f"{report.name} is no report that the journal names")
+                problems += _named(our, report, head or [])
         for problem in problems:
             Console(highlight=False).print(f"FAIL {problem}", soft_wrap=True, markup=False)
         if problems:
             raise typer.Exit(int(Code.FAILED))
-        Console(highlight=False).print("the report is what its raw files say", markup=False)
+        told = "" if head else "; its journal's head was not compared: --head, as the webhook or CI told it"
+        Console(highlight=False).print(f"the report is what its raw files say{told}", soft_wrap=True, markup=False)
 
     @app.command()
     def unlock(
@@ -229,6 +229,18 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
             our.say(f"unlocked: {gone}")
 
     return app
+
+
+def _named(our: Session, report: Path, heads: list[str]) -> list[str]:
+    """Whether the journal has the report, and has had these heads."""
+    from rollout.evidence import digest
+
+    entries = our.engine.journal.entries
+    had = {entry.head for entry in entries}
+    problems = [f"the journal never had the head {head}" for head in heads if head not in had]
+    if digest(report.read_bytes()) not in {each.data.get("sha256") for each in entries if each.kind == "reported"}:
+        problems.append(f"{report.name} is no report that the journal names")
+    return problems
 
 
 def _written(manifest: Path) -> Report:
@@ -261,10 +273,14 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
             raise RolloutError(f"--junit {each}: expected SUITE=FILE\n  fix: one of {', '.join(SUITES)}")
         tests.append((name, Path(file)))
     engine = our.engine
-    run, history = engine.current(), engine.history
+    run = engine.current()
     head = engine.journal.entries[-1].number
     folder = out or ROOT / ".state" / "reports" / f"{run.id}-{head}"
-    manifest = Gathering(engine.store, history, run, folder).gather(datetime.now(UTC), engine.journal.head, tests)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise RolloutError(f"{folder} is not empty\n  fix: name another folder with --out, or remove it")
+    made_at = max(datetime.now(UTC), engine.journal.entries[-1].at)
+    manifest = Gathering(engine.store, engine.journal.entries, folder).gather(made_at, tests)
     made = write(manifest, folder)
     sha256 = digest((folder / "report.json").read_bytes())
     engine.journal.append(run.id, "reported", {"verdict": str(made.verdict), "sha256": sha256})

@@ -123,7 +123,7 @@ def replay(entries: Sequence[Entry]) -> History:
     history = History()
     for entry in entries:
         try:
-            _read(history, entry)
+            apply(history, entry)
         except (KeyError, TypeError, ValueError) as error:
             what = f"entry {entry.number} ({entry.kind}) is none that a rollout writes: {type(error).__name__}"
             raise JournalDamaged(
@@ -132,7 +132,8 @@ def replay(entries: Sequence[Entry]) -> History:
     return history
 
 
-def _read(history: History, entry: Entry) -> None:
+def apply(history: History, entry: Entry) -> None:
+    """Take up the next entry. Raises KeyError, TypeError or ValueError for one that no rollout writes."""
     if entry.kind == "started":
         history.runs[entry.run] = _started(entry)
     elif entry.kind in ("notified", "notify-failed"):

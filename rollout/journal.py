@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from rollout.clock import SKEW
 from rollout.errors import RolloutError
 from rollout.store import Refused, Store
 
@@ -96,12 +97,10 @@ class Journal:
                 content = self._store.read(names[number])
             except Refused as error:
                 raise self._damaged(str(error)) from None
-            entry = _parse(content)
-            if entry is None:
-                cut = "" if content.endswith(b"\n") else ": it was cut"
-                raise self._damaged(f"entry {number} is not an entry{cut}")
-            if entry.number != number or entry.previous != self._head or entry.to_bytes() != content:
-                raise self._damaged(f"entry {number} does not follow from entry {number - 1}: one of them was changed")
+            try:
+                entry = entry_of(content, number, self._head)
+            except ValueError as error:
+                raise self._damaged(str(error)) from None
             self.entries.append(entry)
             self._head = digest(content)
 
@@ -115,9 +114,9 @@ class Journal:
         for _ in range(_ATTEMPTS):
             self.refresh()
             number = len(self.entries) + 1
-            entry = Entry(
-                number=number, previous=self._head, at=self._clock(), run=run, kind=kind, data=dict(data or {})
-            )
+            at = self._time()
+            kept = dict(data or {})
+            entry = Entry(number=number, previous=self._head, at=at, run=run, kind=kind, data=kept)
             content = entry.to_bytes()
             if self._store.create(_path(number), content):
                 self.entries.append(entry)
@@ -127,6 +126,17 @@ class Journal:
             f"the journal at {self._store.address}: {_ATTEMPTS} times somebody else wrote the next entry first\n"
             "  fix: see who else runs rollout commands on it, then try again"
         )
+
+    def _time(self) -> datetime:
+        """Now, never before the last entry: two machines' clocks differ a little. Raises RolloutError if by more."""
+        now = self._clock()
+        last = self.entries[-1].at if self.entries else now
+        if last > now + SKEW:
+            raise RolloutError(
+                f"the journal's last entry is of {last:%Y-%m-%d %H:%M:%S}, this machine's clock says "
+                f"{now:%Y-%m-%d %H:%M:%S}; nothing was written\n  fix: set the clock that is wrong"
+            )
+        return max(now, last)
 
     def _numbered(self) -> dict[int, str]:
         matches = [match for name in self._store.names(FOLDER) if (match := _NAME.fullmatch(name))]
@@ -143,10 +153,14 @@ def _path(number: int) -> str:
     return f"{FOLDER}/{number:06d}.json"
 
 
-def _parse(content: bytes) -> Entry | None:
+def entry_of(content: bytes, number: int, previous: str) -> Entry:
+    """The entry of this number that follows `previous`. Raises ValueError saying why it is none."""
     try:
         entry = Entry.model_validate_json(content)
-        entry.to_bytes()  # NaN and Infinity have no spelling
+        spelled = entry.to_bytes()  # NaN and Infinity have no spelling
     except ValueError:
-        return None
+        cut = "" if content.endswith(b"\n") else ": it was cut"
+        raise ValueError(f"entry {number} is not an entry{cut}") from None
+    if entry.number != number or entry.previous != previous or spelled != content:
+        raise ValueError(f"entry {number} does not follow from entry {number - 1}: one of them was changed")
     return entry

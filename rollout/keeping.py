@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from rollout.journal import digest
-from rollout.store import Missing, Refused, Store
+from rollout.store import Missing, Readable, Refused, Store
 
 FOLDER = "evidence"
 
@@ -42,7 +42,7 @@ def keep(store: Store, files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     return pieces
 
 
-def fetch(store: Store, piece: Piece) -> bytes:
+def fetch(store: Readable, piece: Piece) -> bytes:
     """The file's bytes. Raises EvidenceLost, also for a path that `keep` does not give."""
     if piece.path != _place(piece.name, piece.sha256):
         raise EvidenceLost(piece, edited=True, why="is not where evidence of this name and digest is kept")

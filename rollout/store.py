@@ -26,7 +26,14 @@ class Refused(RolloutError):
     """The name leads out of the store, or through a link. The message says which."""
 
 
-class Store(Protocol):
+class Readable(Protocol):
+    """A place that files are read from."""
+
+    def read(self, name: str) -> bytes:
+        """Raises Missing, and Refused for a name that leads out of it."""
+
+
+class Store(Readable, Protocol):
     """A place for files. Every operation raises Refused for a name that leads out of it."""
 
     @property
@@ -39,9 +46,6 @@ class Store(Protocol):
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a new file so that it survives a power cut. False when the name is taken: nothing was written."""
-
-    def read(self, name: str) -> bytes:
-        """Raises Missing."""
 
     def names(self, folder: str) -> list[str]:
         """The files directly in the folder, sorted, without the folder's name."""

@@ -39,6 +39,10 @@ SECTIONS = {
 }
 
 
+# A run of fewer tests is not that suite.
+LEAST_TESTS = {"unit": 100, "integration": 20, "failover": 5}
+
+
 @dataclass(frozen=True)
 class Line:
     """One line. `required`: nothing passes while it is not measured. Measured, every line counts."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from prober.samples import sample_of
+from prober.samples import SamplesDamaged, samples_in
 from rollout.errors import RolloutError
 from rollout.evidence import EvidenceError, load, seal
-from rollout.history import History, Run, StepRecord
+from rollout.history import StepRecord, replay
 from rollout.journal import Entry
 from rollout.keeping import EvidenceLost, Piece, fetch
 from rollout.plan import TIMED
@@ -34,11 +34,14 @@ from rollout.report.inputs import (
     QuorumAnswer,
     Teeth,
 )
-from rollout.store import Store
+from rollout.store import Readable
 from smoke_tests.evidence import Check, Evidence
 from smoke_tests.verdict import Verdict
 
 COMMAND = "python -m rollout report"
+ENTRIES = "journal/entries.jsonl"
+# A release's tests ran before its rollout began, and not long before.
+TESTS_AGE = timedelta(days=30)
 _MEASURED = {line.by.removeprefix("measured:") for line in LINES if line.by.startswith("measured:")}
 # A step's own figures, by the names that the engine asks of it.
 _NAMES = {
@@ -50,34 +53,52 @@ M = TypeVar("M", bound=BaseModel)
 _MOVED = re.compile(r"master (\S+) -> (\S+?)(?:;|$)")
 
 
-class Gathering:
-    """One report's folder. It must be new: what else lies in it could be taken for evidence."""
+def write(path: Path, content: bytes) -> None:
+    """A new file of the folder. Raises RolloutError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except (OSError, ValueError) as error:
+        raise RolloutError(f"{path} cannot be written: {error}\n  fix: name another folder with --out") from None
 
-    def __init__(self, store: Store, history: History, run: Run, folder: Path) -> None:
+
+class Gathering:
+    """One report's folder. `put` leaves each file there; `verify` passes one that compares instead."""
+
+    def __init__(
+        self,
+        store: Readable,
+        entries: Sequence[Entry],
+        folder: Path,
+        put: Callable[[Path, bytes], None] = write,
+    ) -> None:
+        """Of the latest rollout that the entries have. Raises RolloutError when they have none."""
+        history = replay(entries)
+        if history.last is None:
+            raise RolloutError("the journal has no rollout")
         self._store = store
+        self._entries = entries
         self._history = history
-        self._run = run
+        self._run = history.last
         self._folder = folder
+        self._put = put
         self._inputs: list[Input] = []
         self._failovers: list[Failover] = []
         self._measurements: list[Measurement] = []
         self._quorum: list[QuorumAnswer] = []
         self._baseline = ""
 
-    def gather(self, made: datetime, head: str, tests: Iterable[tuple[str, Path]] = ()) -> Manifest:
+    def gather(self, made: datetime, tests: Iterable[tuple[str, Path]] = ()) -> Manifest:
         """Fill the folder. `tests`: JUnit files by the name of their suite.
 
-        Raises RolloutError when kept evidence is lost or edited, or the folder is not empty.
+        Raises RolloutError when kept evidence is lost or edited.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if any(self._folder.iterdir()):
-            raise RolloutError(f"{self._folder} is not empty\n  fix: name another folder with --out, or remove it")
         for record in self._run.steps.values():
             for entry in [*record.observations, *([record.done] if record.done else [])]:
                 self._step(record, entry)
         for name, path in tests:
             self._junit(name, path, made)
-        self._journal(made, head)
+        self._journal(made)
         release = self._history.proven_before(self._run) or self._baseline or "none"
         return Manifest(
             project=self._run.plan.project,
@@ -110,11 +131,12 @@ class Gathering:
         )
 
     def _sort(self, record: StepRecord, entry: Entry, path: Path, command: str) -> None:
-        if path.name == "samples.jsonl":
+        timed = record.step.kind in TIMED
+        if timed and path.name == "samples.jsonl":
             self._add("canary" if record.phase == "canary" else "soak", record, path, entry.at, command)
-        elif path.name == "baseline.jsonl":
+        elif timed and path.name == "baseline.jsonl":
             if not self._baseline:
-                self._baseline = sample_of(path.read_bytes().splitlines()[0]).release
+                self._baseline = _release_of(path)
             self._add("baseline", record, path, entry.at, command)
         elif record.step.kind == "teeth" and _is(Teeth, path):
             self._add("teeth", record, path, entry.at, command)
@@ -155,7 +177,7 @@ class Gathering:
         except EvidenceError:
             return 0
 
-    def _journal(self, made: datetime, head: str) -> None:
+    def _journal(self, made: datetime) -> None:
         run = self._run
         self._lines("failovers", self._failovers, made)
         self._lines("measurements", self._measurements, made)
@@ -163,11 +185,14 @@ class Gathering:
         self._lines("phases", [phase for name in run.plan.phases if (phase := self._phase(name))], made)
         self._lines("approvals", [_approval(each) for each in run.approvals.values()], made)
         stacks = {f"stack of {name}": phase.stack for name, phase in run.plan.phases.items()}
+        head, who = self._entries[-1].head, run.starter or "nobody that is named"
         facts = {"rollout": run.id, "plan": run.plan.hash, "journal's head": head, "state": run.end or "under way"}
         path = self._folder / "journal" / "facts.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(facts | stacks, indent=2) + "\n", encoding="utf-8")
+        self._put(path, (json.dumps(facts | {"started by": who} | stacks, indent=2) + "\n").encode())
         self._add("facts", None, path, made, COMMAND)
+        path = self._folder / ENTRIES
+        self._put(path, b"".join(entry.to_bytes() for entry in self._entries))
+        self._add("journal", None, path, made, COMMAND)
 
     def _phase(self, name: str) -> PhaseRecord | None:
         records = [each for each in self._run.steps.values() if each.phase == name]
@@ -190,32 +215,30 @@ class Gathering:
         )
 
     def _junit(self, name: str, path: Path, made: datetime) -> None:
-        target = self._folder / "tests" / f"{name}.xml"
-        target.parent.mkdir(exist_ok=True)
+        target = self._folder / tests_file(name)
         try:
-            target.write_bytes(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise RolloutError(f"{path} cannot be read: {error.strerror}\n  fix: --junit {name}=FILE") from None
-        self._add("junit", None, target, made, "make test", name)
+        self._put(target, content)
+        self._add("junit", None, target, made, "make test", name, self._run.started - TESTS_AGE)
 
     def _lines(self, kind: Kind, rows: Iterable[BaseModel], made: datetime) -> None:
         text = "".join(row.model_dump_json() + "\n" for row in rows)
         if not text:
             return
         path = self._folder / "journal" / f"{kind}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        self._put(path, text.encode())
         self._add(kind, None, path, made, COMMAND)
 
     def _restore(self, folder: str, piece: Piece) -> Path:
         """The kept file under its own name, which may have folders in it."""
         name = PurePosixPath(piece.name)
-        if name.is_absolute() or ".." in name.parts:
-            raise RolloutError(f"{piece.name} leads out of the report's folder; nothing more was written")
+        if name.is_absolute() or ".." in name.parts or not name.parts or not piece.name.isprintable():
+            raise RolloutError(f"{piece.name!r} leads out of the report's folder; nothing more was written")
         path = self._folder / folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            path.write_bytes(fetch(self._store, piece))
+            self._put(path, fetch(self._store, piece))
         except EvidenceLost as error:
             raise RolloutError(
                 f"no report: evidence {error}\n  fix: restore the journal's folder from a copy; what cannot be shown "
@@ -224,11 +247,42 @@ class Gathering:
         return path
 
     def _add(
-        self, kind: Kind, record: StepRecord | None, path: Path, when: datetime, command: str, name: str = ""
+        self,
+        kind: Kind,
+        record: StepRecord | None,
+        path: Path,
+        when: datetime,
+        command: str,
+        name: str = "",
+        since: datetime | None = None,
     ) -> None:
-        phase = record.phase if record else "all"
-        raw = seal(self._folder, path)
-        self._inputs.append(Input(kind=kind, phase=phase, raw=raw, when=when, command=command, name=name))
+        begun = record.begun.at if record and record.begun else None
+        self._inputs.append(
+            Input(
+                kind=kind,
+                phase=record.phase if record else "all",
+                raw=seal(self._folder, path),
+                when=when,
+                command=command,
+                name=name,
+                stack=self._run.plan.phases[record.phase].stack if record else "",
+                since=since or begun,
+                until=when,
+            )
+        )
+
+
+def tests_file(suite: str) -> str:
+    """Where a suite's JUnit file is in a report's folder."""
+    return f"tests/{suite}.xml"
+
+
+def _release_of(path: Path) -> str:
+    """Of the first sample; '' when there is none that can be read, which the report will say."""
+    try:
+        return next((sample.release for sample in samples_in(path.read_bytes(), path.name)), "")
+    except SamplesDamaged:
+        return ""
 
 
 def _is(model: type[M], path: Path) -> M | None:

@@ -12,6 +12,7 @@ quorum        one QuorumAnswer a line: CKQUORUM, asked while watching
 teeth         what rollout/teeth.py wrote
 phases        one PhaseRecord a line
 approvals     one Approval a line
+journal       the journal's entries, one a line, from the first one of all to the last before the report
 facts         a JSON object of texts: the configuration to be shown, no secrets
 """
 
@@ -36,6 +37,7 @@ Kind = Literal[
     "teeth",
     "phases",
     "approvals",
+    "journal",
     "facts",
 ]
 
@@ -50,7 +52,10 @@ class _Record(BaseModel):
 
 
 class Input(_Record):
-    """One raw file. `command`: what made it, and `when`; `phase`: staging, canary or prod."""
+    """One raw file. `command`: what made it, and `when`; `phase`: staging, canary or prod.
+
+    What it is bound to: it has to be of this `stack` and of the time from `since` to `until`, its step's.
+    """
 
     kind: Kind
     phase: str
@@ -58,6 +63,9 @@ class Input(_Record):
     when: AwareDatetime
     command: str
     name: str = ""
+    stack: str = ""
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
 
 
 class Manifest(_Record):

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,9 @@ def steady(count: int = 1500, **changes: Any) -> list[Sample]:
     return [sample(number, **changes) for number in range(count)]
 
 
-def drill(lost: float = 0, began: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> bytes:
-    """The smoke suite's evidence of a controlled failover."""
+def drill(lost: float = 0, began: datetime | None = None, stack: str = "canary") -> bytes:
+    """The smoke suite's evidence of a controlled failover, a moment ago."""
+    began = began or datetime.now(UTC) - timedelta(seconds=2)
     verdict = Verdict.FAIL if lost else Verdict.PASS
     check = Check(
         check="failover.no-lost-acks",
@@ -74,7 +75,7 @@ def drill(lost: float = 0, began: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -
         samples=None,
     )
     evidence = Evidence(
-        stack="canary",
+        stack=stack,
         mode="sentinel",
         server="valkey 8.1",
         started=began,
@@ -105,7 +106,8 @@ class FolderStacks:
         self.has_quorum: bool | None = True
         self.moved: list[tuple[str, list[str]]] = []
         """Whose applications were moved: the stack, their names."""
-        self.drill = drill()
+        self.drill: bytes | None = None
+        """The evidence of every failover; None: one that is of its stack and time, and in order."""
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -161,9 +163,8 @@ class FolderStacks:
 
     def failover(self, stack: str) -> Outcome:
         outcome = self._act("failover", stack)
-        return Outcome(
-            outcome.verdict, outcome.reason, files={**outcome.files, "drill.json": self.drill} if outcome.files else {}
-        )
+        files = {**outcome.files, "drill.json": self.drill or drill(stack=stack)} if outcome.files else {}
+        return Outcome(outcome.verdict, outcome.reason, files=files)
 
     def quorum(self, stack: str) -> bool | None:
         return self.has_quorum
@@ -183,9 +184,9 @@ class FolderStacks:
         epoch = self.state(folder).epoch
         master = self.state(folder).master
         first = after + 1
-        late = self.late.get(folder, 0)
+        late, wall = self.late.get(folder, 0), datetime.now(UTC)
         return [
-            sample(first + n, epoch=epoch, master=master, release="r0" if n < late else self.release)
+            sample(first + n, epoch=epoch, master=master, wall=wall, release="r0" if n < late else self.release)
             for n in range(2200)
         ]
 
