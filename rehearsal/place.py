@@ -78,13 +78,15 @@ class Place:
         arguments = ["pulumi", "--stack", self.stack(phase), "--", "config", "set", "--secret", key]
         self._checked([sys.executable, "-m", "tools.stack", *arguments], value)
 
-    def rollout(self, *arguments: str, say: Callable[[str], None] = lambda _line: None) -> tuple[int, list[str]]:
+    def rollout(
+        self, *arguments: str, say: Callable[[str], None] = lambda _line: None, actor: str = "starter"
+    ) -> tuple[int, list[str]]:
         """`python -m rollout ...`: its exit code and its lines, each told to `say` when it comes."""
         lines = []
         with subprocess.Popen(
             [sys.executable, "-u", "-m", "rollout", *arguments],
             cwd=self.folder,
-            env=self.environment,
+            env=self.environment | {"ROLLOUT_ACTOR": actor},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -64,6 +64,7 @@ class Story:
         self.troubles = troubles
         self.seen = Seen()
         self._probing: dict[str, str] = {}
+        self._head = ""
         self._writing = ExitStack()
         self._at_canary: Ledger | None = None
         self._applications = stage.applications(place)
@@ -193,9 +194,10 @@ class Story:
         self.say("\n".join(lines[-2:]))
         found = re.search(r"(\S+)/report\.html", " ".join(lines))
         verdict = lines[-1].partition(":")[0] if lines else "none"
-        self.seen.note("report's verdict", f"{verdict} (exit {code})", "no fail", code in (0, 40) and found is not None)
+        holds = (code, verdict) == (0, "pass") and found is not None
+        self.seen.note("report's verdict", f"{verdict} (exit {code})", "pass (exit 0)", holds)
         if found:
-            code, lines = self.place.rollout("verify", f"{found[1]}/report.json")
+            code, lines = self.place.rollout("verify", f"{found[1]}/report.json", "--head", self._head)
             self.seen.note("rollout verify", lines[-1] if lines else "", "exit 0", code == 0)
             self._lines(json.loads(self._read(f"{found[1]}/report.json")))
 
@@ -203,6 +205,7 @@ class Story:
         claims = report["claims"]
         shown = [each["id"] for each in claims if each.get("measured")]
         missing = [each["id"] for each in claims if not each.get("measured")]
+        self.say(f"report: {'; '.join(report['reasons']) or 'nothing stands against a pass'}")
         failed = [f"{each['id']} ({each['reason']})" for each in claims if each.get("verdict") in ("fail", "error")]
         self.say(f"report: {len(shown)} lines measured; not measured: {', '.join(missing) or 'none'}")
         if failed:
@@ -299,6 +302,7 @@ class Story:
         try:
             while time.monotonic() < end:
                 code, lines = self.place.rollout("advance", say=told)
+                self._head = _head(lines)
                 run = self._run()
                 if run.end:
                     return run
@@ -318,7 +322,8 @@ class Story:
                 going.end()
 
     def _approve(self) -> None:
-        code, lines = self.place.rollout("approve", "--name", "rehearsal", "--reason", "the preview was recorded")
+        told = ("--name", "approver", "--reason", "the preview was recorded")
+        code, lines = self.place.rollout("approve", *told, actor="approver")
         if code != 0:
             raise RehearsalError(f"rollout approve: {' '.join(lines)}")
 
@@ -340,3 +345,9 @@ class Story:
         if run is None:
             raise RehearsalError("the journal has no rollout")
         return run
+
+
+def _head(lines: list[str]) -> str:
+    """The journal's head, as `advance` tells it at its end."""
+    found = re.search(r"journal: entry \d+, head ([0-9a-f]{64})", lines[-1] if lines else "")
+    return found[1] if found else ""

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, get_args
 
 import typer
 from rich.console import Console
@@ -18,9 +18,10 @@ from rollout.durations import show
 from rollout.engine import Code, Engine, Result
 from rollout.errors import RolloutError
 from rollout.history import Run
+from rollout.leaks import occurrences, passwords_of, search
 from rollout.notify import VARIABLE, webhook
 from rollout.people import actor
-from rollout.plan import Plan, read
+from rollout.plan import Plan, Suite, read
 from rollout.stacks import Stacks
 from rollout.store import open_store
 from tools.errors import ToolError
@@ -37,7 +38,7 @@ PlanFile = Annotated[Path, typer.Option("--plan", help="the phases", envvar="ROL
 Place = Annotated[str, typer.Option("--journal", help="folder or URL; default: the plan's", envvar="ROLLOUT_JOURNAL")]
 Reason = Annotated[str, typer.Option(help="kept in the journal")]
 PLAN_FILE = ROOT / "rollout.yaml"
-SUITES = ("unit", "integration", "failover", "performance", "load")
+SUITES = get_args(Suite)
 
 StacksFactory = Callable[[], Stacks]
 
@@ -56,7 +57,8 @@ class Session:
         url = os.environ.get(VARIABLE)
         place = place or self.plan.journal
         place = place if "://" in place else str(ROOT / place)
-        self.engine = Engine(open_store(place), stacks(), self.say, webhook(url) if url else None)
+        self.stacks = stacks()
+        self.engine = Engine(open_store(place), self.stacks, self.say, webhook(url) if url else None)
 
     def say(self, line: str) -> None:
         """One line, never cut."""
@@ -274,6 +276,7 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
         tests.append((name, Path(file)))
     engine = our.engine
     run = engine.current()
+    passwords = _search(our, run)
     head = engine.journal.entries[-1].number
     folder = out or ROOT / ".state" / "reports" / f"{run.id}-{head}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -282,9 +285,33 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
     made_at = max(datetime.now(UTC), engine.journal.entries[-1].at)
     manifest = Gathering(engine.store, engine.journal.entries, folder).gather(made_at, tests)
     made = write(manifest, folder)
+    if any(occurrences(file.read_bytes(), passwords) for file in folder.glob("report.*")):
+        raise RolloutError(
+            f"the report in {folder} holds a password; it is in no journal\n  fix: remove it, and rotate"
+        )
     sha256 = digest((folder / "report.json").read_bytes())
     engine.journal.append(run.id, "reported", {"verdict": str(made.verdict), "sha256": sha256})
     return folder, made
+
+
+def _search(our: Session, run: Run) -> frozenset[str]:
+    """Look for the stacks' passwords and write down what was found; the passwords."""
+    from rollout.keeping import keep
+
+    engine, passwords = our.engine, passwords_of(our.stacks, run)
+    outcome = search(engine.store, our.stacks, run, engine.journal.entries, passwords)
+    engine.journal.append(
+        run.id,
+        "searched",
+        {
+            "action": "search",
+            "reason": outcome.reason,
+            "command": outcome.command,
+            "figures": dict(outcome.figures),
+            "evidence": keep(engine.store, outcome.files),
+        },
+    )
+    return passwords
 
 
 def _end_report(made: Report, folder: Path) -> NoReturn:

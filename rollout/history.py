@@ -51,6 +51,7 @@ class Run:
     rollback_reason: str = ""
     rollback_ordered: datetime | None = None
     actions_done: dict[str, Entry] = field(default_factory=dict)
+    searched: Entry | None = None
     end: End | None = None
     end_reason: str = ""
     evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -169,6 +170,8 @@ def _apply(history: History, run: Run, entry: Entry) -> None:
             _void(run, str(data["step"]))
         case "approved":
             run.approvals[str(data["step"])] = entry
+        case "searched":
+            run.searched = entry
         case "phase-done":
             run.phases_done.append(str(data["phase"]))
         case "paused":

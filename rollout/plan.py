@@ -35,6 +35,7 @@ Kind = Literal[
     "monitoring",
 ]
 PhaseName = Literal["staging", "canary", "prod"]
+Suite = Literal["unit", "integration", "failover", "performance", "load"]
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 TIMED = ("soak", "monitoring")
 # Before `up` nothing of the phase's stack is touched: these may be repeated at will and fail without a rollback.
@@ -198,7 +199,10 @@ class Approvals(_Model):
 
 
 class Plan(_Model):
-    """A whole rollout. `sample_gap`: silence of a prober that pauses the soak, s; ages and durations in s."""
+    """A whole rollout. `sample_gap`: silence of a prober that pauses the soak, s; ages and durations in s.
+
+    `tests`: the suites without whose results its report does not pass.
+    """
 
     project: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9._-]+$")
     journal: str = Field(min_length=1)
@@ -206,6 +210,7 @@ class Plan(_Model):
     rehearsal_max_age: Seconds = 7 * 86400.0
     rollback: Rollback = Rollback()
     approvals: Approvals = Approvals()
+    tests: tuple[Suite, ...] = ()
     phases: dict[PhaseName, Phase]
 
     @field_validator("phases")

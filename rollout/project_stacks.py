@@ -200,6 +200,20 @@ class ProjectStacks:
         figures = {"preflight.drift, differences": 0.0 if seen.verdict is Verdict.PASS else 1.0}
         return Outcome(seen.verdict, seen.reason, seen.command, figures, seen.files)
 
+    def passwords(self, stack: str) -> frozenset[str]:
+        if not self._state_json(stack).get("resources"):
+            return frozenset()
+        contract = self._contract(stack)
+        known = [contract.password, contract.sentinel_password, *contract.users.values()]
+        return frozenset({secret.get_secret_value() for secret in known} - {""})
+
+    def traces(self, stack: str) -> Iterator[tuple[str, bytes]]:
+        chosen = choose(stack)
+        for file in sorted(chosen.folder.rglob("*.log")):
+            yield file.relative_to(chosen.folder).as_posix(), file.read_bytes()
+        yield "Pulumi's state", canonical(self._state_json(stack))
+        yield chosen.config.name, chosen.config.read_bytes()
+
     def samples(self, folder: str, after: int) -> list[Sample]:
         return list(_undamaged(read_samples(ROOT / folder, after)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -43,6 +43,7 @@ class Observed:
     evidence: list[dict[str, Any]]
     baseline: int
     quorum: bool | None
+    figures: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -54,6 +55,7 @@ class Observed:
             "silent": self.silent,
             "evidence": self.evidence,
             "quorum": self.quorum,
+            "figures": self.figures,
         }
 
 
@@ -113,6 +115,7 @@ class Soaking:
             evidence=evidence,
             baseline=base[-1].sequence if base else int(data["baseline"]),
             quorum=quorum,
+            figures=dict(drift.figures),
         )
 
     def _refused(self, reason: str, credit: Credit, state: str, baseline: int) -> Observed:

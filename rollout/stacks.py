@@ -79,6 +79,12 @@ class Stacks(Protocol):
     def quorum(self, stack: str) -> bool | None:
         """Whether every Sentinel says CKQUORUM is OK; None when the stack has none."""
 
+    def passwords(self, stack: str) -> frozenset[str]:
+        """Those in use, to look for them where they must not be; none without a stack."""
+
+    def traces(self, stack: str) -> Iterator[tuple[str, bytes]]:
+        """What the stack leaves where others read it: its logs and its state, each with a name."""
+
     def samples(self, folder: str, after: int) -> list[Sample]:
         """The prober's samples with a larger sequence, oldest first. Raises RolloutError when they are damaged."""
 

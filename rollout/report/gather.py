@@ -34,6 +34,7 @@ from rollout.report.inputs import (
     QuorumAnswer,
     Teeth,
 )
+from rollout.report.order import owed
 from rollout.store import Readable
 from smoke_tests.evidence import Check, Evidence
 from smoke_tests.verdict import Verdict
@@ -96,6 +97,12 @@ class Gathering:
         for record in self._run.steps.values():
             for entry in [*record.observations, *([record.done] if record.done else [])]:
                 self._step(record, entry)
+            # What ran in a soak's last look; what an earlier one saw has set its clock back.
+            for entry in record.observations[-1:]:
+                self._figures(record, entry, str(entry.data.get("command") or "python -m prober"))
+        if self._run.searched:
+            self._searched(self._run.searched)
+        self._owed(made)
         for name, path in tests:
             self._junit(name, path, made)
         self._journal(made)
@@ -116,16 +123,35 @@ class Gathering:
             self._sort(record, entry, path, command)
         if (answer := entry.data.get("quorum")) is not None:
             self._quorum.append(QuorumAnswer(when=entry.at, ok=bool(answer)))
-        for name, value in dict(entry.data.get("figures", {})).items():
-            id, _, unit = name.partition(", ")
-            id, unit = _NAMES.get(name, (id, unit)) if record.step.kind == "rehearsal" else (id, unit)
-            if id in _MEASURED:
-                self._measure(entry, id, float(value), unit, command)
+        if entry is record.done:
+            self._figures(record, entry, command)
         if record.step.kind == "up":
             self._measure(entry, "deploy.seconds", float(entry.data["seconds"]), "s", command)
 
+    def _figures(self, record: StepRecord | None, entry: Entry, command: str) -> None:
+        for name, value in dict(entry.data.get("figures", {})).items():
+            id, _, unit = name.partition(", ")
+            id, unit = _NAMES.get(name, (id, unit)) if record and record.step.kind == "rehearsal" else (id, unit)
+            if id in _MEASURED:
+                self._measure(entry, id, float(value), unit, command)
+
+    def _searched(self, entry: Entry) -> None:
+        """Where passwords were looked for."""
+        for piece in entry.data["evidence"]:
+            self._restore(f"search/{entry.number:06d}", Piece.model_validate(piece))
+        self._figures(None, entry, str(entry.data["command"]))
+
+    def _owed(self, made: datetime) -> None:
+        """How much of the plan was not done; while it goes on nobody knows."""
+        if not self._run.end:
+            return
+        missing = owed(self._run)
+        note = ", ".join(missing[:3]) or "every step of every phase, in order"
+        value, id = float(len(missing)), "rollout.steps"
+        self._measurements.append(Measurement(id=id, value=value, unit="steps", when=made, command=COMMAND, note=note))
+
     def _measure(self, entry: Entry, id: str, value: float, unit: str, command: str) -> None:
-        note = f"{entry.data['step']}: {entry.data['reason']}"
+        note = f"{entry.data.get('step') or entry.data['action']}: {entry.data['reason']}"
         self._measurements.append(
             Measurement(id=id, value=value, unit=unit, when=entry.at, command=command or COMMAND, note=note)
         )

@@ -16,7 +16,7 @@ from rollout.errors import RolloutError
 from rollout.evidence import EvidenceError, EvidenceMissing, below
 from rollout.history import Run, StepRecord, replay
 from rollout.journal import Entry
-from rollout.plan import TIMED
+from rollout.plan import TIMED, Plan
 from rollout.report import order
 from rollout.report.gather import ENTRIES, Gathering, tests_file
 from rollout.report.inputs import Input, Manifest
@@ -36,6 +36,15 @@ def entries_of(found: Read) -> list[Entry]:
     if not entries:
         raise ValueError("the report's journal has no entry")
     return entries
+
+
+def plan_of(found: Read) -> Plan | None:
+    """The plan of the rollout that a report is of; None when its journal tells none."""
+    try:
+        run = replay(entries_of(found)).last
+    except (ValueError, RolloutError):
+        return None
+    return run.plan if run else None
 
 
 def problems(manifest: Manifest, verdict: Verdict, found: Read, folder: Path, now: datetime) -> Iterator[str]:
@@ -63,9 +72,9 @@ class Restored:
     def __init__(self, run: Run, folder: Path) -> None:
         self._folder = folder
         self._names: dict[str, str] = {}
-        for record, entry in _with_evidence(run):
+        for folder_of, entry in _with_evidence(run):
             for piece in entry.data.get("evidence", ()):
-                self._names.setdefault(str(piece["path"]), f"{record.id}/{entry.number:06d}/{piece['name']}")
+                self._names.setdefault(str(piece["path"]), f"{folder_of}/{entry.number:06d}/{piece['name']}")
 
     def read(self, name: str) -> bytes:
         """Raises Missing."""
@@ -150,7 +159,9 @@ def _samples(record: StepRecord, entry: Entry, read: dict[str, list[Sample]], fo
     return sorted(samples, key=lambda sample: sample.sequence)
 
 
-def _with_evidence(run: Run) -> Iterator[tuple[StepRecord, Entry]]:
+def _with_evidence(run: Run) -> Iterator[tuple[str, Entry]]:
     for record in run.steps.values():
         for entry in (*record.observations, *([record.done] if record.done else [])):
-            yield record, entry
+            yield record.id, entry
+    if run.searched:
+        yield "search", run.searched

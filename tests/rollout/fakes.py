@@ -175,6 +175,12 @@ class FolderStacks:
     def drift(self, stack: str) -> Outcome:
         return self.drifted.get(stack, Outcome(Verdict.PASS, "none"))
 
+    def passwords(self, stack: str) -> frozenset[str]:
+        return frozenset({f"{stack}:Gr8-and/secret"})
+
+    def traces(self, stack: str) -> Iterator[tuple[str, bytes]]:
+        yield "actions.log", "\n".join(self.actions).encode()
+
     def samples(self, folder: str, after: int) -> list[Sample]:
         """Each look brings 220 s of samples, unless the test feeds its own."""
         if folder in self.feeds:
