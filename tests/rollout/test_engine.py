@@ -59,9 +59,11 @@ def test_a_whole_rollout(bench: Bench) -> None:
     ]
     assert bench.engine.advance().code is Code.DONE  # again: nothing more
     assert bench.stacks.actions.count("up prod") == 1
-    assert [text.split(") ")[1] for text in bench.sent if "phase" in text] == [
+    assert [text.split(") ")[1].split(" [")[0] for text in bench.sent if "phase" in text] == [
         f"phase {phase} is proven" for phase in ("staging", "canary", "prod")
     ]
+    heads = {entry.head for entry in bench.engine.journal.entries}
+    assert {text.rpartition("head ")[2].rstrip("]") for text in bench.sent} <= heads, "who is told can compare"
 
 
 @pytest.mark.parametrize("step", ["smoke canary", "failover canary", "up canary", "share-10 canary"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,15 @@ from tests.rollout.report_sample import junit
 pytestmark = pytest.mark.usefixtures("no_power_cut")
 
 Entries = list[dict[str, Any]]
+
+
+def chained(entries: Entries) -> Iterator[bytes]:
+    """Each with its number and its predecessor's digest, as the journal writes it."""
+    previous = NO_PREDECESSOR
+    for number, entry in enumerate(entries, start=1):
+        content = canonical(entry | {"number": number, "previous": previous}) + b"\n"
+        previous = digest(content)
+        yield content
 
 
 class Desk:
@@ -70,11 +79,8 @@ class Desk:
         change(entries)
         for file in files:
             file.unlink()
-        previous = NO_PREDECESSOR
-        for number, entry in enumerate(entries, start=1):
-            content = canonical(entry | {"number": number, "previous": previous}) + b"\n"
+        for number, content in enumerate(chained(entries), start=1):
             (self.journal / "journal" / f"{number:06d}.json").write_bytes(content)
-            previous = digest(content)
 
     def keep(self, name: str, content: bytes) -> list[dict[str, Any]]:
         return keep(FolderStore(self.journal), {name: content})
@@ -367,7 +373,7 @@ JOURNAL: dict[Callable[[Desk], None], str] = {
     lost_acks_below_zero: "line 1 is no sample: lost_acks",
     an_endless_latency: "is no sample: latency_ms",
     a_clock_of_no_number: "line 1 is no sample: monotonic_s",
-    every_time_in_2099: "is of the future",
+    every_time_in_2099: "this machine's clock says",
     times_that_run_backwards: "is of an earlier time than entry",
     a_script_wrote_every_step: "passed without a file that shows it",
     credit_that_nobody_earned: "its samples say otherwise",
@@ -483,6 +489,31 @@ def an_approval_written_anew(desk: Desk) -> None:
     desk.resealed(path, (desk.folder / path).read_bytes().replace(b'"bob"', b'"the board"'))
 
 
+def _journal_in_it(desk: Desk, change: Callable[[Entries], None]) -> None:
+    path = "journal/entries.jsonl"
+    entries = [json.loads(line) for line in (desk.folder / path).read_bytes().splitlines()]
+    change(entries)
+    desk.resealed(path, b"".join(chained(entries)))
+
+
+def its_journal_in_2099(desk: Desk) -> None:
+    def change(entries: Entries) -> None:
+        for entry in entries:
+            entry["at"] = f"2099{entry['at'][4:]}"
+
+    _journal_in_it(desk, change)
+
+
+def its_journal_cut(desk: Desk) -> None:
+    desk.heads = [digest(sorted((desk.journal / "journal").glob("*.json"))[-1].read_bytes())]
+    _journal_in_it(desk, lambda entries: entries.__delitem__(slice(-3, None)))
+
+
+def its_journal_of_another_chain(desk: Desk) -> None:
+    path = "journal/entries.jsonl"
+    desk.resealed(path, (desk.folder / path).read_bytes().replace(b'"bob"', b'"eve"', 1))
+
+
 def evidence_by_a_link(desk: Desk) -> None:
     given = next(each for each in desk.inputs if each.kind == "smoke")
     file = desk.folder / given.raw.path
@@ -519,6 +550,9 @@ REPORT: dict[Callable[[Desk], None], str] = {
     raw_evidence_written_anew: "was edited",
     a_figure_written_anew: "journal/measurements.jsonl is not what the journal says",
     an_approval_written_anew: "journal/approvals.jsonl is not what the journal says",
+    its_journal_in_2099: "is of the future",
+    its_journal_cut: "the journal never had the head",
+    its_journal_of_another_chain: "does not follow from entry",
     evidence_by_a_link: "is or goes through a link",
     a_folder_by_a_link: "is or goes through a link",
     a_page_by_a_link: "is or goes through a link",
