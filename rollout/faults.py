@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from client.crosscheck import findings, observe
 from client.ledger import Ledger
@@ -57,6 +57,13 @@ class Shown(BaseModel):
     findings: tuple[str, ...] = ()
     verdict: Verdict
     reason: str
+
+    @model_validator(mode="after")
+    def _is_earned(self) -> Self:
+        held = self.gap_s is not None and self.gap_s <= self.allowed_gap_s
+        if self.verdict is Verdict.PASS and (not held or self.lost_confirmed or self.findings):
+            raise ValueError(f"{self.fault}: a pass needs a gap that is allowed, no confirmed write lost, no finding")
+        return self
 
 
 class Faults(BaseModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -16,8 +16,10 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from prober.samples import SamplesDamaged, samples_in
+from rollout.clock import outside
 from rollout.errors import RolloutError
 from rollout.evidence import EvidenceError, load, seal
+from rollout.faults import Faults
 from rollout.history import StepRecord, replay
 from rollout.journal import Entry
 from rollout.keeping import EvidenceLost, Piece, fetch
@@ -44,6 +46,8 @@ ENTRIES = "journal/entries.jsonl"
 # A release's tests ran before its rollout began, and not long before.
 TESTS_AGE = timedelta(days=30)
 _MEASURED = {line.by.removeprefix("measured:") for line in LINES if line.by.startswith("measured:")}
+# Reckoned from the evidence, whatever the journal says.
+_BY_EVIDENCE = {"faults.failed", "canary.share-off"}
 # A step's own figures, by the names that the engine asks of it.
 _NAMES = {
     "rollback_s": ("rollback.seconds", "s"),
@@ -132,8 +136,23 @@ class Gathering:
         for name, value in dict(entry.data.get("figures", {})).items():
             id, _, unit = name.partition(", ")
             id, unit = _NAMES.get(name, (id, unit)) if record and record.step.kind == "rehearsal" else (id, unit)
-            if id in _MEASURED:
+            if id in _MEASURED and id not in _BY_EVIDENCE:
                 self._measure(entry, id, float(value), unit, command)
+
+    def _shown(self, record: StepRecord, faults: Faults) -> bool:
+        return bool(faults.shown) and faults.stack == self._run.plan.phases[record.phase].stack
+
+    def _own_figures(
+        self, record: StepRecord, entry: Entry, figures: Mapping[str, float], times: Iterable[datetime], command: str
+    ) -> None:
+        """What the evidence says itself, if it is of the step's time; the journal's word is not asked."""
+        begun = record.begun.at if record.begun else entry.at
+        if any(outside(moment, begun, entry.at) for moment in times):
+            return
+        for name, value in figures.items():
+            id, _, unit = name.partition(", ")
+            if id in _BY_EVIDENCE:
+                self._measure(entry, id, value, unit, command)
 
     def _searched(self, entry: Entry) -> None:
         """Where passwords were looked for."""
@@ -164,6 +183,14 @@ class Gathering:
             if not self._baseline:
                 self._baseline = _release_of(path)
             self._add("baseline", record, path, entry.at, command)
+        elif record.step.kind == "faults" and (faults := _is(Faults, path)) and self._shown(record, faults):
+            self._own_figures(record, entry, faults.figures, [each.when for each in faults.shown], command)
+        elif (
+            record.step.kind == "share"
+            and path.name == "clients.json"
+            and (off := _share_off(record, path)) is not None
+        ):
+            self._own_figures(record, entry, {"canary.share-off, points": off}, [], command)
         elif record.step.kind == "teeth" and _is(Teeth, path):
             self._add("teeth", record, path, entry.at, command)
         elif record.step.kind in ("smoke", "failover") and (evidence := _is(Evidence, path)):
@@ -301,6 +328,18 @@ class Gathering:
 def tests_file(suite: str) -> str:
     """Where a suite's JUnit file is in a report's folder."""
     return f"tests/{suite}.xml"
+
+
+def _share_off(record: StepRecord, path: Path) -> float | None:
+    """How far production's clients were from the share, in points; None when they did not say."""
+    try:
+        told = json.loads(path.read_bytes().splitlines()[-1])
+        clients, canary = int(told["clients"]), int(told["canary"])
+        if not 0 <= canary <= clients:
+            return None
+        return round(abs(100 * canary / clients - (record.step.percent or 0)), 3)
+    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
 
 
 def _release_of(path: Path) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from prober.samples import Sample, SamplesDamaged, line_of, newest_samples, read_samples, sample_files
+from prober.samples import Sample, SamplesDamaged, line_of, newest_samples, read_samples, sample_files, samples_in
 from prober.store import Limits, SampleStore
 
 
@@ -151,3 +155,16 @@ def test_what_no_prober_writes_is_named_by_its_line(forgery: str, tmp_path: Path
     (tmp_path / "samples-000000000000.jsonl").write_text(content.replace(old, new, 1))
     with pytest.raises(SamplesDamaged, match=said):
         list(read_samples(tmp_path))
+
+
+@given(st.lists(st.one_of(st.binary(max_size=200), st.sampled_from(sorted(HOSTILE)))))
+def test_whatever_stands_in_a_file_it_is_read_or_refused_in_words(parts: list[bytes | str]) -> None:
+    """Whole lines with one thing wrong, and bytes of any kind between them."""
+    good = "".join(line_of(sample(number)).decode() for number in range(4))
+    content = b"".join(
+        part if isinstance(part, bytes) else good.replace(*HOSTILE[part][:2], 1).encode() + b"\n" for part in parts
+    )
+    with suppress(SamplesDamaged):
+        read = list(samples_in(content, "samples.jsonl"))
+        assert all(before.sequence < after.sequence for before, after in pairwise(read))
+        assert all(each.lost_acks >= 0 for each in read)
