@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +18,11 @@ from rollout.engine import Code, Engine, Result
 from rollout.errors import RolloutError
 from rollout.history import Run
 from rollout.notify import VARIABLE, webhook
-from rollout.plan import Plan, read
-from rollout.stacks import Stacks
+from rollout.plan import PHASES, PhaseName, Plan, read
+from rollout.releases import Releases
 from rollout.store import open_store
 from tools.errors import ToolError
-from tools.paths import ROOT
+from tools.paths import ROOT, state_folder
 
 if TYPE_CHECKING:
     from rollout.report.model import Report
@@ -38,13 +37,14 @@ Reason = Annotated[str, typer.Option(help="kept in the journal")]
 PLAN_FILE = ROOT / "rollout.yaml"
 SUITES = ("unit", "integration", "failover", "performance", "load")
 
-StacksFactory = Callable[[], Stacks]
+ReleasesFactory = Callable[[Path, str], Releases]
+"""Makes releases whose plan is this file of their commit, and which this branch has."""
 
 
 class Session:
     """One command: the plan, the engine, and where lines go."""
 
-    def __init__(self, plan_file: Path, place: str, stacks: StacksFactory) -> None:
+    def __init__(self, plan_file: Path, place: str, releases: ReleasesFactory) -> None:
         """Raises PlanError, RolloutError."""
         self.console = Console(highlight=False)
         try:
@@ -55,7 +55,8 @@ class Session:
         url = os.environ.get(VARIABLE)
         place = place or self.plan.journal
         place = place if "://" in place else str(ROOT / place)
-        self.engine = Engine(open_store(place), stacks(), self.say, webhook(url) if url else None)
+        self.releases = releases(plan_file, self.plan.branch)
+        self.engine = Engine(open_store(place), self.releases, self.say, webhook(url) if url else None)
 
     def say(self, line: str) -> None:
         """One line, never cut."""
@@ -69,8 +70,8 @@ class Session:
         raise typer.Exit(int(result.code))
 
 
-def make_app(stacks: StacksFactory) -> typer.Typer:
-    """The command line over these stacks."""
+def make_app(releases: ReleasesFactory) -> typer.Typer:
+    """The command line over these releases and their stacks."""
     app = typer.Typer(
         help="The phased rollout: staging, canary, prod, on evidence only.",
         epilog=_EPILOG,
@@ -82,7 +83,7 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
     @contextmanager
     def session(plan: Path, journal: str) -> Iterator[Session]:
         try:
-            yield Session(plan, journal, stacks)
+            yield Session(plan, journal, releases)
         except ToolError as error:
             Console(stderr=True, highlight=False).print(f"error: {error}", soft_wrap=True, markup=False)
             raise typer.Exit(error.exit_code) from None
@@ -101,20 +102,25 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
 
     @app.command()
     def start(
-        release: Annotated[str, typer.Option(help="default: the commit that is checked out")] = "",
+        release: Annotated[str, typer.Option(help="a commit; default: the one that is checked out")] = "",
         plan: PlanFile = PLAN_FILE,
         journal: Place = "",
     ) -> None:
         """Begin a rollout of a release; touches nothing yet."""
         with session(plan, journal) as our:
-            run = our.engine.start(our.plan, release or _commit())
+            commit = our.releases.commit(release)
+            run = our.engine.start(our.releases.plan(commit), commit)
             our.say(f"rollout {run.id} of {run.release} begun; next: rollout advance")
 
     @app.command(epilog=_EPILOG)
-    def advance(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+    def advance(
+        upto: Annotated[PhaseName, typer.Option(help="the last phase of which anything is done")] = PHASES[-1],
+        plan: PlanFile = PLAN_FILE,
+        journal: Place = "",
+    ) -> None:
         """Do what can be done now, and stop."""
         with session(plan, journal) as our:
-            our.end(our.engine.advance(our.plan))
+            our.end(our.engine.advance(upto))
 
     @app.command()
     def status(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
@@ -150,7 +156,7 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
         plan: PlanFile = PLAN_FILE,
         journal: Place = "",
     ) -> None:
-        """Approve what was previewed: bound to the plan, the stack's state and the Sentinels' epoch."""
+        """Approve what was previewed: bound to commit, configuration, plan, preview, state and epoch."""
         with session(plan, journal) as our:
             entry = our.engine.approve(name, reason)
             our.say(f"approved {entry.data['step']}; next: rollout advance")
@@ -262,7 +268,7 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
     engine = our.engine
     run, history = engine.current(), engine.history
     head = engine.journal.entries[-1].number
-    folder = out or ROOT / ".state" / "reports" / f"{run.id}-{head}"
+    folder = out or state_folder() / "reports" / f"{run.id}-{head}"
     manifest = Gathering(engine.store, history, run, folder).gather(datetime.now(UTC), engine.journal.head, tests)
     made = write(manifest, folder)
     sha256 = digest((folder / "report.json").read_bytes())
@@ -289,17 +295,3 @@ def _show(our: Session, run: Run) -> None:
     our.console.print(table)
     holder = lock.read(our.engine.store)
     our.say(f"lock: {holder or 'free'}; journal: {our.engine.store.address}, head {our.engine.journal.head}")
-
-
-def _commit() -> str:
-    """The release's name: the commit, refused when the tree differs from it."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-        if done.returncode != 0:
-            raise RolloutError("this is no git working tree\n  fix: name the release with --release")
-        return done.stdout.strip()
-
-    if git("status", "--porcelain"):
-        raise RolloutError("the working tree has changes that no commit names\n  fix: commit them, or --release NAME")
-    return git("rev-parse", "HEAD")
