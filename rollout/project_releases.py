@@ -22,6 +22,8 @@ from tools.stack_config import read_config, same_settings
 class ProjectReleases:
     """`plan_file`: which file of a commit is its plan; `branch`: the one that every release must be on."""
 
+    made_of: type[ProjectStacks] = ProjectStacks
+
     def __init__(self, plan_file: Path, branch: str, root: Path = ROOT) -> None:
         self._plan_file = plan_file
         self._branch = branch
@@ -69,7 +71,7 @@ class ProjectReleases:
         _link(tree / VENV, venv)
         if release not in self._stacks:
             there = WorkingTree(release, tree, state_folder())
-            self._stacks[release] = ProjectStacks(there, self._files(release, tree))
+            self._stacks[release] = self.made_of(there, self._files(release, tree))
         return self._stacks[release]
 
     @property

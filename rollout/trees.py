@@ -81,9 +81,9 @@ def _is_whole(folder: Path, blobs: list[Blob]) -> bool:
             if name in inside:
                 inside.remove(name)
             if is_folder:
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)  # a step that runs in it may write its bytecode just now
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
     return all(_is_as_committed(folder / each.path, each) for each in blobs)
 
 
