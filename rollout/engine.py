@@ -30,6 +30,7 @@ from rollout.soaking import Soaking, jsonl
 from rollout.stacks import Outcome, Stacks, StackState
 from rollout.store import Store
 from smoke_tests.verdict import Verdict
+from tools.errors import ToolError
 
 Say = Callable[[str], None]
 
@@ -395,7 +396,7 @@ class Engine:
             begun = time.monotonic()
             try:
                 outcome = perform()
-            except RolloutError as error:  # the other actions still help
+            except ToolError as error:  # the other actions still help
                 outcome = Outcome(Verdict.ERROR, str(error))
             seconds = round(time.monotonic() - begun, 3)
             data = {"action": action, "seconds": seconds, **_told(outcome), "evidence": self._keep(outcome)}

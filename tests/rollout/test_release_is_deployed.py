@@ -18,6 +18,7 @@ from rollout.stacks import Outcome
 from rollout.store import FolderStore
 from smoke_tests.verdict import Verdict
 from tests.rollout.fakes import PLAN, UNATTENDED, FolderStacks, steady
+from tools.errors import ToolError
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
 
@@ -77,6 +78,20 @@ def test_a_rollback_restores_the_earlier_release_and_not_what_is_checked_out(ben
     bench.stacks.answers["smoke prod"] = Outcome(Verdict.FAIL, "broken", files={"a": b"a"})
     assert bench.engine.advance().code is Code.FAILED
     assert bench.deployed() == ["B", "B", "A"]
+
+
+def test_a_stack_file_that_cannot_be_read_stops_no_other_part_of_a_rollback(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> Outcome:
+        raise ToolError("Pulumi.prod.yaml is not valid YAML")
+
+    bench.start()
+    bench.engine.advance()
+    monkeypatch.setattr(bench.stacks, "share", unreadable)
+    result = bench.engine.rollback("trouble")
+    assert result.code is Code.FAILED and "not valid YAML" in result.reason
+    assert bench.stacks.actions[-1] == "standalone-of-r1 prod"
 
 
 @pytest.mark.parametrize("key", binding.NAMES)
