@@ -148,7 +148,7 @@ def test_every_node_of_every_phase_has_the_release_that_was_started(project: Pro
     nodes = project.nodes()
     assert sorted(nodes) == sorted(PHASES)
     for stack, content in nodes.items():
-        assert "tcp-keepalive 60" in content and f"maxmemory {64 << 20}" in content, (stack, content)
+        assert "tcp-keepalive 60" in content and "maxmemory 64mb" in content, (stack, content)
     entries = Journal(FolderStore(project.root / ".state" / "rollout")).entries
     bound = [each.data["binding"]["commit"] for each in entries if "binding" in each.data]
     assert bound == [first] * 3
