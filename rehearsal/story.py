@@ -79,13 +79,14 @@ class Story:
 
     def _play(self) -> Seen:
         with self._application() as visits, self._load() as crowd:
-            old = self.place.git("rev-parse", "HEAD").strip()
+            old = self.place.release(self.stage.plan(self.place, consumers=self._consumers))
             self.act(f"rollout of {old[:12]}, from nothing to all clients")
             self._first(old)
-            new = self._new_release()
+            self._edit_program()
             for phase in ("canary", "prod"):
                 # Without a gateway no client is at the canary, and there is nothing to take back.
                 for trouble in self.troubles[phase] if self.stage.shares or phase == "prod" else ():
+                    new = self._shortened(phase, trouble)
                     self.act(f"rollout of {new[:12]}: at {phase}, {trouble.what}")
                     self._trip(new, phase, trouble)
                     self._refused(new)
@@ -175,7 +176,6 @@ class Story:
         self.seen.note(f"{what}: lost acks", text, "0", not report.lost)
 
     def _first(self, release: str) -> None:
-        self.place.plan(self.stage.plan(self.place, consumers=self._consumers))
         run = self._drive(release)
         self.seen.note("rollout to all clients", run.end, "done", run.end == "done")
         if run.end != "done":
@@ -214,19 +214,21 @@ class Story:
     def _read(self, file: str) -> str:
         return (self.place.folder / file).read_text()
 
-    def _new_release(self) -> str:
+    def _edit_program(self) -> None:
+        """Of which the next release is made."""
         file = self.place.folder / SOURCE
         text = file.read_text()
         if BEFORE not in text:
             raise RehearsalError(f"{SOURCE} has no {BEFORE} to change")
         file.write_text(text.replace(BEFORE, AFTER))
-        self.place.git("commit", "--quiet", "--all", "--message", "A new release: another keepalive")
-        return self.place.git("rev-parse", "HEAD").strip()
+
+    def _shortened(self, phase: str, trouble: Trouble) -> str:
+        """The new release, with a plan that leaves out what was shown."""
+        plan = self.stage.plan(self.place, phase, drill=trouble.before_drill, consumers=self._consumers)
+        return self.place.release(plan)
 
     def _trip(self, release: str, phase: str, trouble: Trouble) -> None:
         """A rollout that a trigger ends in this phase."""
-        plan = self.stage.plan(self.place, phase, drill=trouble.before_drill, consumers=self._consumers)
-        self.place.plan(plan)
         going: list[Going] = []
 
         def begin() -> Going:

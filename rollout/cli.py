@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +20,11 @@ from rollout.history import Run
 from rollout.leaks import occurrences, passwords_of, search
 from rollout.notify import VARIABLE, webhook
 from rollout.people import actor
-from rollout.plan import Plan, Suite, read
-from rollout.stacks import Stacks
+from rollout.plan import PHASES, PhaseName, Plan, Suite, read
+from rollout.releases import Releases
 from rollout.store import open_store
 from tools.errors import ToolError
-from tools.paths import ROOT
+from tools.paths import ROOT, state_folder
 
 if TYPE_CHECKING:
     from rollout.report.model import Report
@@ -40,13 +39,14 @@ Reason = Annotated[str, typer.Option(help="kept in the journal")]
 PLAN_FILE = ROOT / "rollout.yaml"
 SUITES = get_args(Suite)
 
-StacksFactory = Callable[[], Stacks]
+ReleasesFactory = Callable[[Path, str], Releases]
+"""Makes releases whose plan is this file of their commit, and which this branch has."""
 
 
 class Session:
     """One command: the plan, the engine, and where lines go."""
 
-    def __init__(self, plan_file: Path, place: str, stacks: StacksFactory) -> None:
+    def __init__(self, plan_file: Path, place: str, releases: ReleasesFactory) -> None:
         """Raises PlanError, RolloutError."""
         self.console = Console(highlight=False)
         try:
@@ -57,8 +57,8 @@ class Session:
         url = os.environ.get(VARIABLE)
         place = place or self.plan.journal
         place = place if "://" in place else str(ROOT / place)
-        self.stacks = stacks()
-        self.engine = Engine(open_store(place), self.stacks, self.say, webhook(url) if url else None)
+        self.releases = releases(plan_file, self.plan.branch)
+        self.engine = Engine(open_store(place), self.releases, self.say, webhook(url) if url else None)
 
     def say(self, line: str) -> None:
         """One line, never cut."""
@@ -73,8 +73,8 @@ class Session:
         raise typer.Exit(int(result.code))
 
 
-def make_app(stacks: StacksFactory) -> typer.Typer:
-    """The command line over these stacks."""
+def make_app(releases: ReleasesFactory) -> typer.Typer:
+    """The command line over these releases and their stacks."""
     app = typer.Typer(
         help="The phased rollout: staging, canary, prod, on evidence only.",
         epilog=_EPILOG,
@@ -86,7 +86,7 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
     @contextmanager
     def session(plan: Path, journal: str) -> Iterator[Session]:
         try:
-            yield Session(plan, journal, stacks)
+            yield Session(plan, journal, releases)
         except ToolError as error:
             Console(stderr=True, highlight=False).print(f"error: {error}", soft_wrap=True, markup=False)
             raise typer.Exit(error.exit_code) from None
@@ -105,20 +105,25 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
 
     @app.command()
     def start(
-        release: Annotated[str, typer.Option(help="default: the commit that is checked out")] = "",
+        release: Annotated[str, typer.Option(help="a commit; default: the one that is checked out")] = "",
         plan: PlanFile = PLAN_FILE,
         journal: Place = "",
     ) -> None:
         """Begin a rollout of a release; touches nothing yet."""
         with session(plan, journal) as our:
-            run = our.engine.start(our.plan, release or _commit(), actor())
+            commit = our.releases.commit(release)
+            run = our.engine.start(our.releases.plan(commit), commit, actor())
             our.say(f"rollout {run.id} of {run.release} begun; next: rollout advance")
 
     @app.command(epilog=_EPILOG)
-    def advance(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+    def advance(
+        upto: Annotated[PhaseName, typer.Option(help="the last phase of which anything is done")] = PHASES[-1],
+        plan: PlanFile = PLAN_FILE,
+        journal: Place = "",
+    ) -> None:
         """Do what can be done now, and stop."""
         with session(plan, journal) as our:
-            our.end(our.engine.advance(our.plan))
+            our.end(our.engine.advance(upto))
 
     @app.command()
     def status(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
@@ -154,7 +159,7 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
         plan: PlanFile = PLAN_FILE,
         journal: Place = "",
     ) -> None:
-        """Approve what was previewed: bound to the plan, the stack's state and the Sentinels' epoch."""
+        """Approve what was previewed: bound to commit, configuration, plan, preview, state and epoch."""
         with session(plan, journal) as our:
             entry = our.engine.approve(name, reason, actor())
             our.say(f"approved {entry.data['step']}; next: rollout advance")
@@ -278,7 +283,7 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
     run = engine.current()
     passwords = _search(our, run)
     head = engine.journal.entries[-1].number
-    folder = out or ROOT / ".state" / "reports" / f"{run.id}-{head}"
+    folder = out or state_folder() / "reports" / f"{run.id}-{head}"
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise RolloutError(f"{folder} is not empty\n  fix: name another folder with --out, or remove it")
@@ -298,8 +303,9 @@ def _search(our: Session, run: Run) -> frozenset[str]:
     """Look for the stacks' passwords and write down what was found; the passwords."""
     from rollout.keeping import keep
 
-    engine, passwords = our.engine, passwords_of(our.stacks, run)
-    outcome = search(engine.store, our.stacks, run, engine.journal.entries, passwords)
+    engine, stacks = our.engine, our.releases.stacks(run.release)
+    passwords = passwords_of(stacks, run)
+    outcome = search(engine.store, stacks, run, engine.journal.entries, passwords)
     engine.journal.append(
         run.id,
         "searched",
@@ -333,17 +339,3 @@ def _show(our: Session, run: Run) -> None:
     our.console.print(table)
     holder = lock.read(our.engine.store)
     our.say(f"lock: {holder or 'free'}; journal: {our.engine.store.address}, head {our.engine.journal.head}")
-
-
-def _commit() -> str:
-    """The release's name: the commit, refused when the tree differs from it."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-        if done.returncode != 0:
-            raise RolloutError("this is no git working tree\n  fix: name the release with --release")
-        return done.stdout.strip()
-
-    if git("status", "--porcelain"):
-        raise RolloutError("the working tree has changes that no commit names\n  fix: commit them, or --release NAME")
-    return git("rev-parse", "HEAD")

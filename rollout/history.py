@@ -79,9 +79,15 @@ class Run:
     def approval_of(self, record: StepRecord) -> Entry | None:
         """What approves this step: somebody's, not the starter's, and bound to exactly what was shown."""
         entry = self.approvals.get(record.id)
-        if entry is None or record.begun is None or entry.data.get("binding") != record.begun.data.get("binding"):
+        if entry is None or not self.is_of_what_was_shown(entry, record) or self.refusal(entry.data):
             return None
-        return None if self.refusal(entry.data) else entry
+        return entry
+
+    def is_of_what_was_shown(self, approval: Entry, record: StepRecord) -> bool:
+        """Whether its binding is the step's; secrets may be replaced at any time."""
+        bindings = [each.data.get("binding") or {} for each in (approval, record.begun) if each]
+        first, *others = [{key: value for key, value in each.items() if key != "secrets"} for each in bindings]
+        return bool(first) and others == [first]
 
     def refusal(self, approval: Mapping[str, Any]) -> str:
         """Why an approval does not count; '' when it does."""

@@ -199,12 +199,14 @@ class Approvals(_Model):
 
 
 class Plan(_Model):
-    """A whole rollout. `sample_gap`: silence of a prober that pauses the soak, s; ages and durations in s.
+    """A whole rollout. `branch`: the one that releases come from; `sample_gap`: silence of a prober that pauses the
 
+    soak, s; ages and durations in s.
     `tests`: the suites without whose results its report does not pass.
     """
 
     project: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9._-]+$")
+    branch: str = Field(default="main", max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$")
     journal: str = Field(min_length=1)
     sample_gap: Seconds = 5.0
     rehearsal_max_age: Seconds = 7 * 86400.0

@@ -130,7 +130,7 @@ def _passes(run: Run, record: StepRecord, entry: Entry) -> Iterator[str]:
 def _approved(run: Run, record: StepRecord | None, entry: Entry) -> Iterator[str]:
     if record is None or record.step.kind != "approval" or record.begun is None or run.next_step is not record:
         yield "of what did not wait for it"
-    elif entry.data.get("binding") != record.begun.data.get("binding"):
+    elif not run.is_of_what_was_shown(entry, record):
         yield "of something else than was shown"
     if why_not := run.refusal(entry.data):
         yield why_not

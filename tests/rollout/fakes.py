@@ -1,4 +1,9 @@
-"""Stacks kept in a folder, so that several processes see the same; what was done to them is counted there."""
+"""Releases and stacks kept in a folder, so that several processes see the same; what was done is counted there.
+
+A release is a folder with its plan and one setting. `up` deploys the setting of the folder that the stacks were taken
+for, as the real ones deploy their tree: an engine that asks for the wrong release, or for none, deploys what it asked
+for. `checkout` is what lies in the working copy, which is nobody's release.
+"""
 
 # ruff: noqa: ARG002 - the parameters are the Protocol's
 
@@ -8,12 +13,13 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from prober.samples import Sample
-from rollout.plan import Consumer
+from rollout.plan import Consumer, Plan, read
 from rollout.stacks import Outcome, StackState
 from smoke_tests.evidence import Check, Evidence, Measured, exactly
 from smoke_tests.verdict import Verdict
@@ -92,11 +98,18 @@ def drill(lost: float = 0, began: datetime | None = None, stack: str = "canary")
 
 
 class FolderStacks:
-    """In a folder: `actions.log` (one JSON line for each action as it takes effect), `epoch`, `deployed-<stack>`."""
+    """In a folder: `actions.log` (one JSON line for each action as it takes effect), `deployed-<stack>`, `trees`.
 
-    def __init__(self, folder: Path, pause_s: float = 0.0) -> None:
+    Both what the engine asks of releases and, taken for one of them, of its stacks.
+    """
+
+    def __init__(self, folder: Path, pause_s: float = 0.0, plan: str = UNATTENDED) -> None:
         self.folder = folder
         self.pause_s = pause_s
+        self.plan_text = plan
+        self.tree = self._made("checkout", "what lies about")
+        self.bindings: dict[str, dict[str, str]] = {}
+        """By stack: what is bound otherwise than its release says."""
         self.answers: dict[str, Outcome] = {}
         self.feeds: dict[str, list[Sample]] = {}
         self.drifted: dict[str, Outcome] = {}
@@ -108,7 +121,33 @@ class FolderStacks:
         """Whose applications were moved: the stack, their names."""
         self.drill: bytes | None = None
         """The evidence of every failover; None: one that is of its stack and time, and in order."""
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def _made(self, release: str, setting: str = "") -> Path:
+        """The release's folder: its plan and its one setting."""
+        tree = self.folder / "trees" / release
+        if not tree.exists():
+            tree.mkdir(parents=True)
+            (tree / "rollout.yaml").write_text(self.plan_text)
+            (tree / "setting").write_text(setting or release)
+        return tree
+
+    def commit(self, name: str) -> str:
+        return name
+
+    def plan(self, release: str) -> Plan:
+        return read((self._made(release) / "rollout.yaml").read_text())
+
+    def bound(self, release: str, stack: str) -> dict[str, str]:
+        tree = self._made(release)
+        same = dict.fromkeys(("lock", "secrets"), "the same")
+        setting = (tree / "setting").read_text()
+        return {"commit": release, "tree": tree.name, "configuration": setting, **same, **self.bindings.get(stack, {})}
+
+    def stacks(self, release: str) -> FolderStacks:
+        """Sees what this one is told, and works from the release's folder."""
+        taken = copy(self)
+        taken.tree = self._made(release)
+        return taken
 
     @property
     def actions(self) -> list[str]:
@@ -127,24 +166,27 @@ class FolderStacks:
         passed = Outcome(Verdict.PASS, "fine", files={f"{what}-{stack}.json": json.dumps([what, stack]).encode()})
         return self.answers.get(f"{what} {stack}", passed)
 
-    def preflight(self, stack: str, release: str) -> Outcome:
+    def preflight(self, stack: str) -> Outcome:
         return self._act("preflight", stack)
 
-    def preview(self, stack: str, release: str) -> Outcome:
+    def preview(self, stack: str) -> Outcome:
         return self._act("preview", stack)
 
-    def up(self, stack: str, release: str) -> Outcome:
-        (self.folder / f"deployed-{stack}").write_text(release)
+    def up(self, stack: str) -> Outcome:
+        (self.folder / f"deployed-{stack}").write_text((self.tree / "setting").read_text())
         return self._act("up", stack)
 
-    def is_deployed(self, stack: str, release: str) -> bool:
+    def is_deployed(self, stack: str) -> bool:
+        return self.deployed(stack) == (self.tree / "setting").read_text() and f"up {stack}" in self.actions
+
+    def deployed(self, stack: str) -> str:
+        """The setting that the stack runs with; '' when it was never up."""
         file = self.folder / f"deployed-{stack}"
-        return file.exists() and file.read_text() == release and f"up {stack}" in self.actions
+        return file.read_text() if file.exists() else ""
 
     def state(self, stack: str) -> StackState:
-        file = self.folder / f"deployed-{stack}"
         epoch = 1 + self.actions.count(f"failover {stack}")
-        return StackState(file.read_text() if file.exists() else "", epoch, f"10.0.0.{epoch}:6379")
+        return StackState(self.deployed(stack), epoch, f"10.0.0.{epoch}:6379")
 
     def smoke(self, stack: str) -> Outcome:
         return self._act("smoke", stack)
@@ -155,7 +197,7 @@ class FolderStacks:
     def faults(self, stack: str) -> Outcome:
         return self._act("faults", stack)
 
-    def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
+    def rehearsal(self, stack: str, consumers: Sequence[Consumer]) -> Outcome:
         self.moved.append((stack, [each.name for each in consumers]))
         outcome = self._act("rehearsal", stack)
         figures = {"rollback_s": 4.2, "lost_acks": 0.0, "gap_s": 0.3}
@@ -199,9 +241,10 @@ class FolderStacks:
     def newest(self, folder: str) -> Iterator[Sample]:
         yield from reversed(self.feeds.get(folder, [sample(0, release=self.release)]))
 
-    def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
-        return self._act(f"restore-{release}", stack)
+    def restore(self, stack: str, contract: str = "keep") -> Outcome:
+        (self.folder / f"deployed-{stack}").write_text((self.tree / "setting").read_text())
+        return self._act(f"restore-{self.tree.name}", stack)
 
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
         self.moved.append((stack, [each.name for each in consumers]))
-        return self._act(f"standalone-of-{release}" if release else "standalone", stack)
+        return self._act(f"standalone-of-{self.tree.name}", stack)

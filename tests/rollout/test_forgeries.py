@@ -58,7 +58,7 @@ class Desk:
         return "--plan", str(self.home / "plan.yaml"), "--journal", str(self.journal)
 
     def call(self, *arguments: str) -> tuple[int, str]:
-        done = CliRunner().invoke(make_app(lambda: FolderStacks(self.home / "stacks")), arguments)
+        done = CliRunner().invoke(make_app(lambda *_: FolderStacks(self.home / "stacks", plan=PLAN)), arguments)
         assert not done.exception or isinstance(done.exception, SystemExit), done.exception
         return done.exit_code, " ".join(done.output.split())
 
@@ -119,7 +119,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rollout that ann started, bob approved, and that went all the way."""
     home = tmp_path_factory.mktemp("honest")
     (home / "plan.yaml").write_text(PLAN)
-    stacks = FolderStacks(home / "stacks")
+    stacks = FolderStacks(home / "stacks", plan=PLAN)
     engine = Engine(FolderStore(home / "journal"), stacks, lambda _line: None)
     engine.start(read(PLAN), "r1", "ann")
     for _ in ("canary", "prod"):

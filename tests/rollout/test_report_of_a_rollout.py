@@ -35,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(home: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(make_app(lambda: FolderStacks(home / "stacks")), arguments)
+    return CliRunner().invoke(make_app(lambda *_: FolderStacks(home / "stacks")), arguments)
 
 
 def on(home: Path) -> tuple[str, ...]:
