@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 
+from rollout import binding
 from rollout.clock import SKEW
 from rollout.engine import PROOFS
 from rollout.history import History, Run, StepRecord, apply
@@ -132,8 +133,18 @@ def _approved(run: Run, record: StepRecord | None, entry: Entry) -> Iterator[str
         yield "of what did not wait for it"
     elif not run.is_of_what_was_shown(entry, record):
         yield "of something else than was shown"
+    else:
+        yield from _bound(run, record, entry)
     if why_not := run.refusal(entry.data):
         yield why_not
+
+
+def _bound(run: Run, record: StepRecord, entry: Entry) -> Iterator[str]:
+    approved = entry.data["binding"]
+    if moved := binding.moved(binding.shown(run, record.phase)[:1], approved):
+        yield f"since the preview was shown {moved}"
+    if approved["commit"] != run.release:
+        yield f"of commit {approved['commit']}, in a rollout of {run.release}"
 
 
 def _rehearsed(run: Run, record: StepRecord, entry: Entry) -> Iterator[str]:

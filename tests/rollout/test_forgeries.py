@@ -332,6 +332,25 @@ def an_approval_of_something_else(desk: Desk) -> None:
     desk.rewrite(lambda entries: _done(entries, "approval", "approved")["data"].update(binding=other))
 
 
+def _bound(entries: Entries, phase: str, **changes: str) -> None:
+    for entry in entries:
+        if entry["data"].get("step", "").startswith(phase) and "binding" in entry["data"]:
+            entry["data"]["binding"] |= changes
+
+
+def another_commit_in_every_binding(desk: Desk) -> None:
+    desk.rewrite(lambda entries: _bound(entries, "prod/", commit="r9"))
+
+
+def another_configuration_than_was_previewed(desk: Desk) -> None:
+    def change(entries: Entries) -> None:
+        for entry in entries:
+            if entry["data"].get("step", "").startswith("prod/03-approval") and "binding" in entry["data"]:
+                entry["data"]["binding"]["configuration"] = "another"
+
+    desk.rewrite(change)
+
+
 def no_approval_at_all(desk: Desk) -> None:
     desk.rewrite(lambda entries: entries.remove(_done(entries, "approval", "approved")))
 
@@ -390,6 +409,8 @@ JOURNAL: dict[Callable[[Desk], None], str] = {
     an_approval_without_a_reason: "no reason was given",
     an_approval_by_the_starter: "who starts cannot approve",
     an_approval_of_something_else: "of something else than was shown",
+    another_commit_in_every_binding: "of commit r9, in a rollout of r1",
+    another_configuration_than_was_previewed: "the stack's configuration moved",
     no_approval_at_all: "nobody approved what was shown",
     a_second_rollout_in_the_middle: "was under way",
     a_verdict_of_no_rollout: "is none that a rollout writes",
