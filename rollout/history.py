@@ -131,7 +131,7 @@ def replay(entries: Sequence[Entry]) -> History:
     for entry in entries:
         try:
             apply(history, entry)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             what = f"entry {entry.number} ({entry.kind}) is none that a rollout writes: {type(error).__name__}"
             raise JournalDamaged(
                 f"the journal is damaged: {what}; nothing was done\n  fix: restore it from a copy"

@@ -36,7 +36,7 @@ from rollout.report.inputs import (
     QuorumAnswer,
     Teeth,
 )
-from rollout.report.order import owed
+from rollout.report.order import NONSENSE, owed
 from rollout.store import Readable
 from smoke_tests.evidence import Check, Evidence
 from smoke_tests.verdict import Verdict
@@ -96,8 +96,15 @@ class Gathering:
     def gather(self, made: datetime, tests: Iterable[tuple[str, Path]] = ()) -> Manifest:
         """Fill the folder. `tests`: JUnit files by the name of their suite.
 
-        Raises RolloutError when kept evidence is lost or edited.
+        Raises RolloutError when kept evidence is lost or edited, or an entry is none that a rollout writes.
         """
+        try:
+            return self._gather(made, tests)
+        except NONSENSE as error:
+            what = f"the journal has an entry that no rollout writes: {type(error).__name__}"
+            raise RolloutError(f"no report: {what}\n  fix: restore the journal from a copy") from None
+
+    def _gather(self, made: datetime, tests: Iterable[tuple[str, Path]]) -> Manifest:
         for record in self._run.steps.values():
             for entry in [*record.observations, *([record.done] if record.done else [])]:
                 self._step(record, entry)

@@ -62,7 +62,10 @@ def problems(manifest: Manifest, verdict: Verdict, found: Read, folder: Path, no
     yield from order.order(entries)
     if verdict is Verdict.PASS and (missing := order.owed(run)):
         yield f"the report passes a rollout that is not complete: {', '.join(missing[:3])}"
-    yield from _credits(run, found, folder)
+    try:
+        yield from _credits(run, found, folder)
+    except order.NONSENSE as error:
+        yield f"a soak's credit is none that a rollout writes: {type(error).__name__}"
     yield from _inputs(manifest, entries, run, folder)
 
 

@@ -18,6 +18,8 @@ from rollout.plan import TIMED, PhaseName
 from rollout.soak import Credit
 from smoke_tests.verdict import Verdict
 
+# What reading an entry that no rollout wrote may raise.
+NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 # What a rollout writes between two steps, whatever the step.
 _STEPS = ("begun", "observed", "done")
 
@@ -48,9 +50,13 @@ def order(entries: Sequence[Entry]) -> Iterator[str]:
     history = History()
     for entry in entries:
         run = history.runs.get(entry.run)
-        for problem in _started(history, entry) if entry.kind == "started" else _problems(run, entry):
-            yield f"entry {entry.number} ({entry.kind}): {problem}"
-        apply(history, entry)
+        try:
+            found = list(_started(history, entry) if entry.kind == "started" else _problems(run, entry))
+            apply(history, entry)
+        except NONSENSE as error:
+            yield f"entry {entry.number} ({entry.kind}) is none that a rollout writes: {type(error).__name__}"
+            return
+        yield from (f"entry {entry.number} ({entry.kind}): {problem}" for problem in found)
 
 
 def owed(run: Run) -> list[str]:

@@ -7,6 +7,7 @@ can tell a whole journal that was written anew with care; the head that was told
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -609,3 +610,35 @@ def test_tests_of_something_else_show_nothing(xml: str, said: str, desk: Desk) -
     units = [each for each in claims if each["id"] in ("tests.unit", "evidence.junit.tests/unit.xml")]
     assert "pass" not in {each["verdict"] for each in units}
     assert said in " ".join(each["reason"] for each in units)
+
+
+NONSENSE: list[object] = [None, -1, 1e308, "", "x", [], [[]], {}, {"a": None}, True, "2099-01-01T00:00:00Z", "../x"]
+
+
+def _spoiled(chance: random.Random, value: Any) -> Any:
+    """With one thing in it gone or replaced, however deep."""
+    if isinstance(value, dict) and value and chance.random() < 0.9:
+        key = chance.choice(sorted(value))
+        rest = {each: value[each] for each in value if each != key}
+        return rest if chance.random() < 0.3 else rest | {key: _spoiled(chance, value[key])}
+    if isinstance(value, list) and value and chance.random() < 0.9:
+        at = chance.randrange(len(value))
+        return [*value[:at], _spoiled(chance, value[at]), *value[at + 1 :]]
+    return chance.choice(NONSENSE)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_nonsense_in_a_journal_ends_in_a_traceback(seed: int, desk: Desk) -> None:
+    chance = random.Random(seed)  # noqa: S311
+
+    def change(entries: Entries) -> None:
+        for _ in range(3):
+            entry = chance.choice(entries)
+            entry["data"] = _spoiled(chance, entry["data"])
+            entry["data"] = entry["data"] if isinstance(entry["data"], dict) else {}
+
+    desk.rewrite(change)
+    _, said = desk.report()  # `call` fails for whatever is raised
+    if (desk.folder / "report.json").exists():
+        desk.verify()
+    assert "Traceback" not in said
