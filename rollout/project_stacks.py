@@ -211,8 +211,9 @@ class ProjectStacks:
 
     def traces(self, stack: str) -> Iterator[tuple[str, bytes]]:
         chosen = self._files.stack(stack)
-        for file in sorted(chosen.folder.rglob("*.log")):
-            yield file.relative_to(chosen.folder).as_posix(), file.read_bytes()
+        for folder in (chosen.folder, chosen.state / "nodes" / stack):  # the second: target process
+            for file in sorted(folder.rglob("*.log")):
+                yield file.relative_to(chosen.state).as_posix(), file.read_bytes()
         yield "Pulumi's state", canonical(self._state_json(stack))
         yield chosen.config.name, chosen.config.read_bytes()
 

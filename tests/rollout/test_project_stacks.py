@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import pytest
@@ -341,3 +342,18 @@ def test_what_a_stranger_got_counts_beside_the_smoke_suite() -> None:
     assert (reached.verdict, reached.figures["firewall.denied-answers, answers"]) == (Verdict.FAIL, 1.0)
     assert _smoked({"run/network.json": network(Verdict.PASS, False)}, "", "c").verdict is Verdict.ERROR
     assert _smoked({**suite, "run/2.json": drill(1)}, "", "c").verdict is Verdict.INCONCLUSIVE
+
+
+def test_logs_of_a_stacks_nodes_are_among_its_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On target process they are beside its folder, not in it."""
+    config = tmp_path / "Pulumi.staging.yaml"
+    config.write_text("config: {}\n")
+    for name in ("nodes/staging/data-0/node.log", "staging/up/output.log", "nodes/other/data-0/node.log"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(name)
+    stacks = object.__new__(ProjectStacks)
+    files = SimpleNamespace(stack=lambda name: Stack(name, tmp_path, config))
+    monkeypatch.setattr(stacks, "_files", files, raising=False)
+    monkeypatch.setattr(stacks, "_state_json", lambda _stack: {"resources": []})
+    found = [name for name, _ in stacks.traces("staging")]
+    assert found == ["staging/up/output.log", "nodes/staging/data-0/node.log", "Pulumi's state", config.name]
