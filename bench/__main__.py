@@ -11,11 +11,12 @@ from bench import docker_up, gateway, kubernetes_up
 from bench.deploy import deploy
 from bench.engine import Unavailable, engine
 from bench.failover import crash, fenced, measure, plain
+from bench.release import release
 from infra.targets.servers import find_servers
 from tests.deployment import deployed
 from tests.docker import images
 
-PARTS = ["deploy", "failover", "docker", "kubernetes"]
+PARTS = ["release", "deploy", "failover", "docker", "kubernetes"]
 
 
 def failover(runs: int) -> None:
@@ -65,6 +66,8 @@ def main() -> None:
     os.environ["REDIS_SERVER_BINARY"], os.environ["REDIS_CLI_BINARY"] = str(servers.server), str(servers.cli)
     print(f"{servers.flavour} {servers.version} ({servers.source}), {os.cpu_count()} cores")
     parts = options.parts or PARTS
+    if "release" in parts:
+        release(options.runs)
     if "deploy" in parts:
         deploy()
     if "failover" in parts:

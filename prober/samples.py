@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic.dataclasses
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 PATTERN = "samples-*.jsonl"
 
@@ -24,7 +24,18 @@ class SamplesDamaged(Exception):
     """A sample file is not what the prober wrote. The message names the file and what is wrong."""
 
 
-@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=pydantic.ConfigDict(extra="forbid"))
+# What no clock, counter or name of ours exceeds. A file is anybody's until it was read: NaN, Infinity and what is below
+# zero are refused here, so that nothing behind it has to ask again.
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Seconds = Annotated[float, Field(ge=0, le=1e10)]
+_Milliseconds = Annotated[float, Field(ge=0, le=1e9)]
+_Name = Annotated[str, Field(min_length=1, max_length=300)]
+_Text = Annotated[str, Field(max_length=2000)]
+
+
+@pydantic.dataclasses.dataclass(
+    frozen=True, slots=True, config=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+)
 class Sample:
     """One operation through the contract.
 
@@ -40,18 +51,18 @@ class Sample:
     A week has six million of them: 0.3 KB each in memory, where a BaseModel takes 1.5.
     """
 
-    sequence: int
-    boot_id: str
-    monotonic_s: float
+    sequence: _Count
+    boot_id: _Name
+    monotonic_s: _Seconds
     wall: AwareDatetime
     operation: Literal["write", "read"]
     ok: bool
-    latency_ms: float | None
-    error: str | None
-    lost_acks: int
-    master: str | None
-    epoch: int | None
-    release: str
+    latency_ms: _Milliseconds | None
+    error: _Text | None
+    lost_acks: _Count
+    master: _Name | None
+    epoch: _Count | None
+    release: _Name
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,49 @@ def sample_of(line: bytes | str) -> Sample:
     return _FORMAT.validate_json(line)
 
 
+class InOrder:
+    """Samples as one prober takes them: the sequence rises, a boot's clock never goes back, no boot comes again."""
+
+    def __init__(self) -> None:
+        self._last: Sample | None = None
+        self._ended: set[str] = set()
+
+    def problem(self, sample: Sample) -> str:
+        """What is wrong with the next sample; '' when it follows. One that does not is not remembered."""
+        last = self._last
+        if last is not None:
+            if sample.sequence <= last.sequence:
+                return f"sequence {sample.sequence} after {last.sequence}"
+            if sample.boot_id in self._ended:
+                return f"boot {sample.boot_id} again, after another one"
+            if sample.boot_id != last.boot_id:
+                self._ended.add(last.boot_id)
+            elif sample.monotonic_s < last.monotonic_s:
+                return f"the clock goes back, from {last.monotonic_s} s to {sample.monotonic_s} s"
+        self._last = sample
+        return ""
+
+
+def samples_in(content: bytes, name: str, order: InOrder | None = None) -> Iterator[Sample]:
+    """The samples of a file's whole lines. Raises SamplesDamaged with the line's number.
+
+    `order`: what was read before this file, if anything.
+    """
+    order = order or InOrder()
+    complete = content[: content.rfind(b"\n") + 1]
+    for number, line in enumerate(complete.splitlines(), start=1):
+        try:
+            sample = sample_of(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            problem = f"{where}: {first['msg']}" if where else first["msg"]
+            raise SamplesDamaged(f"{name}, line {number} is no sample: {problem}") from None
+        if problem := order.problem(sample):
+            raise SamplesDamaged(f"{name}, line {number} does not follow: {problem}")
+        yield sample
+
+
 def line_of(sample: Sample) -> bytes:
     """As it stands in a file, with the line's end."""
     return _FORMAT.dump_json(sample) + b"\n"
@@ -84,14 +138,15 @@ def read_samples(folder: Path, after: int = -1) -> Iterator[Sample]:
     """Every sample of the folder with a larger sequence than `after`, oldest first.
 
     A file whose successor begins there at the latest is not opened: a folder may hold days of samples, and more than a
-    machine has memory for. Raises SamplesDamaged for a closed file that has changed and for a line that is no sample.
+    machine has memory for. Raises SamplesDamaged for a closed file that has changed and for a line that is no sample or
+    does not follow.
     The last line of a file may be torn, which is how a killed prober or a cut of power leaves it: it is left out.
     """
-    files = sample_files(folder)
+    files, order = sample_files(folder), InOrder()
     for file, following in zip_longest(files, files[1:]):
         if following and _first_sequence(following.path) <= after + 1:
             continue
-        for sample in _samples_of(file):
+        for sample in _samples_of(file, order):
             if sample.sequence > after:
                 yield sample
 
@@ -111,17 +166,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _samples_of(file: SampleFile) -> Iterator[Sample]:
+def _samples_of(file: SampleFile, order: InOrder | None = None) -> Iterator[Sample]:
     content = file.path.read_bytes()
     if file.sha256 not in (None, digest(content)):
         raise SamplesDamaged(f"{file.path} has changed since it was closed: its SHA-256 is not the noted one")
-    complete = content[: content.rfind(b"\n") + 1]
-    for number, line in enumerate(complete.splitlines(), start=1):
-        try:
-            yield sample_of(line)
-        except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]["msg"]
-            raise SamplesDamaged(f"{file.path}, line {number} is no sample: {problem}") from None
+    yield from samples_in(content, str(file.path), order)
 
 
 def _first_sequence(path: Path) -> int:

@@ -25,7 +25,7 @@ from rehearsal.place import Place, RehearsalError
 from tools import kubectl, processes
 from tools.deployment import Deployment
 from tools.errors import ToolError
-from tools.paths import ROOT
+from tools.paths import ROOT, state_folder
 from tools.stacks import choose
 
 NAME = "sample"
@@ -67,7 +67,7 @@ class ProcessApplication:
         self._place.module(*self._restart)
 
     def remove(self) -> None:
-        _stop(_process_file(self._place.folder, self._stack))
+        _stop(_process_file(self._place.folder / ".state", self._stack))
 
     @property
     def consumer(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def redis_of(health: str) -> dict[str, Any]:
 
 def restart(stack: str, port: int) -> None:
     """In the rehearsal's own folder. Raises RehearsalError when it does not answer."""
-    file = _process_file(ROOT, stack)
+    file = _process_file(state_folder(), stack)
     _stop(file)
     told = Deployment(choose(stack)).output("contract")
     with file.with_suffix(".log").open("ab") as log:
@@ -208,8 +208,8 @@ def _stop(file: Path) -> None:
         file.unlink()
 
 
-def _process_file(folder: Path, stack: str) -> Path:
-    return folder / ".state" / f"{stack}.application"
+def _process_file(state: Path, stack: str) -> Path:
+    return state / f"{stack}.application"
 
 
 def _health(host: str, port: int) -> str:

@@ -20,6 +20,8 @@ from tools.paths import ROOT
 PHASES = ("staging", "canary", "prod")
 COMMAND_S = 1800
 PROBES_A_SECOND = 100
+# Of the clone, whatever is checked out here.
+BRANCH = "rehearsal"
 
 
 class RehearsalError(Exception):
@@ -44,7 +46,7 @@ class Place:
             "PULUMI_BACKEND_URL": f"file://{self.folder / '.state' / 'backend'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder / ".state" / "passphrase"),
             "REDIS_STATE_DIR": str(self.folder / ".state"),
-            "ROLLOUT_PLAN": str(self.folder / ".state" / "rollout.yaml"),
+            "ROLLOUT_PLAN": str(self.folder / "rollout.yaml"),
         }
         left = ("STACK_CONFIG_FILE", "PULUMI_CONFIG_PASSPHRASE", "ROLLOUT_JOURNAL", "PULUMI_ACCESS_TOKEN")
         return {name: value for name, value in os.environ.items() if name not in left} | ours
@@ -62,8 +64,12 @@ class Place:
         ours = {f"redis-sentinel:{key}": value for key, value in settings.items()}
         file.write_text(yaml.safe_dump(content | {"config": kept | ours}))
 
-    def plan(self, text: str) -> None:
-        (self.folder / ".state" / "rollout.yaml").write_text(text)
+    def release(self, plan: str) -> str:
+        """What lies here with this plan, as a commit of the branch that releases come from. Raises RehearsalError."""
+        (self.folder / "rollout.yaml").write_text(plan)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "A release of the rehearsal")
+        return self.git("rev-parse", "HEAD").strip()
 
     def tool(self, *arguments: str) -> str:
         """`python -m tools.stack ...`; what it printed. Raises RehearsalError."""
@@ -78,13 +84,15 @@ class Place:
         arguments = ["pulumi", "--stack", self.stack(phase), "--", "config", "set", "--secret", key]
         self._checked([sys.executable, "-m", "tools.stack", *arguments], value)
 
-    def rollout(self, *arguments: str, say: Callable[[str], None] = lambda _line: None) -> tuple[int, list[str]]:
+    def rollout(
+        self, *arguments: str, say: Callable[[str], None] = lambda _line: None, actor: str = "starter"
+    ) -> tuple[int, list[str]]:
         """`python -m rollout ...`: its exit code and its lines, each told to `say` when it comes."""
         lines = []
         with subprocess.Popen(
             [sys.executable, "-u", "-m", "rollout", *arguments],
             cwd=self.folder,
-            env=self.environment,
+            env=self.environment | {"ROLLOUT_ACTOR": actor},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -168,7 +176,8 @@ def made() -> Iterator[Place]:
         subprocess.run(
             ["git", "clone", "--quiet", "--shared", str(ROOT), str(place.folder)], check=True, capture_output=True
         )
-        (place.folder / ".git/info/exclude").write_text(f"/Pulumi.{place.mark}*.yaml\n/.venv\n")
+        (place.folder / ".git/info/exclude").write_text("/.venv\n")
+        place.git("checkout", "--quiet", "-B", BRANCH)
         (place.folder / ".venv").symlink_to(ROOT / ".venv")
         (place.folder / ".state" / "backend").mkdir(parents=True)
         passphrase = place.folder / ".state" / "passphrase"

@@ -12,7 +12,7 @@ from rehearsal.clients import crowd_of, mark_side
 from rehearsal.place import RehearsalError
 from rehearsal.story import TOLD
 from tools.deployment import Deployment
-from tools.paths import ROOT
+from tools.paths import state_folder
 from tools.stacks import choose
 
 SETTLE_S = 30.0
@@ -20,7 +20,7 @@ SETTLE_S = 30.0
 
 def main() -> int:
     """Both stacks are marked, then everybody is asked, until the share is what it should be or SETTLE_S are over."""
-    told = json.loads((ROOT / ".state" / TOLD).read_text())
+    told = json.loads((state_folder() / TOLD).read_text())
     stacks, crowd = told["stacks"], crowd_of(told["crowd"])
     for phase in ("prod", "canary"):
         mark_side(OperatorContract.from_env(Deployment(choose(stacks[phase])).output("operatorContract")), phase)

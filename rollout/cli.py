@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, get_args
 
 import typer
 from rich.console import Console
@@ -18,12 +17,14 @@ from rollout.durations import show
 from rollout.engine import Code, Engine, Result
 from rollout.errors import RolloutError
 from rollout.history import Run
+from rollout.leaks import occurrences, passwords_of, search
 from rollout.notify import VARIABLE, webhook
-from rollout.plan import Plan, read
-from rollout.stacks import Stacks
+from rollout.people import actor
+from rollout.plan import PHASES, PhaseName, Plan, Suite, read
+from rollout.releases import Releases
 from rollout.store import open_store
 from tools.errors import ToolError
-from tools.paths import ROOT
+from tools.paths import ROOT, state_folder
 
 if TYPE_CHECKING:
     from rollout.report.model import Report
@@ -36,15 +37,16 @@ PlanFile = Annotated[Path, typer.Option("--plan", help="the phases", envvar="ROL
 Place = Annotated[str, typer.Option("--journal", help="folder or URL; default: the plan's", envvar="ROLLOUT_JOURNAL")]
 Reason = Annotated[str, typer.Option(help="kept in the journal")]
 PLAN_FILE = ROOT / "rollout.yaml"
-SUITES = ("unit", "integration", "failover", "performance", "load")
+SUITES = get_args(Suite)
 
-StacksFactory = Callable[[], Stacks]
+ReleasesFactory = Callable[[Path, str], Releases]
+"""Makes releases whose plan is this file of their commit, and which this branch has."""
 
 
 class Session:
     """One command: the plan, the engine, and where lines go."""
 
-    def __init__(self, plan_file: Path, place: str, stacks: StacksFactory) -> None:
+    def __init__(self, plan_file: Path, place: str, releases: ReleasesFactory) -> None:
         """Raises PlanError, RolloutError."""
         self.console = Console(highlight=False)
         try:
@@ -55,7 +57,8 @@ class Session:
         url = os.environ.get(VARIABLE)
         place = place or self.plan.journal
         place = place if "://" in place else str(ROOT / place)
-        self.engine = Engine(open_store(place), stacks(), self.say, webhook(url) if url else None)
+        self.releases = releases(plan_file, self.plan.branch)
+        self.engine = Engine(open_store(place), self.releases, self.say, webhook(url) if url else None)
 
     def say(self, line: str) -> None:
         """One line, never cut."""
@@ -66,11 +69,12 @@ class Session:
         style = {Code.DONE: "green", Code.FAILED: "bold red", Code.INCONCLUSIVE: "yellow"}.get(result.code, "cyan")
         word = result.code.name.lower()
         self.console.print(f"{word}: {result.reason}", soft_wrap=True, markup=False, style=style)
+        self.say(f"journal: entry {len(self.engine.journal.entries)}, head {self.engine.journal.head}")
         raise typer.Exit(int(result.code))
 
 
-def make_app(stacks: StacksFactory) -> typer.Typer:
-    """The command line over these stacks."""
+def make_app(releases: ReleasesFactory) -> typer.Typer:
+    """The command line over these releases and their stacks."""
     app = typer.Typer(
         help="The phased rollout: staging, canary, prod, on evidence only.",
         epilog=_EPILOG,
@@ -82,7 +86,7 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
     @contextmanager
     def session(plan: Path, journal: str) -> Iterator[Session]:
         try:
-            yield Session(plan, journal, stacks)
+            yield Session(plan, journal, releases)
         except ToolError as error:
             Console(stderr=True, highlight=False).print(f"error: {error}", soft_wrap=True, markup=False)
             raise typer.Exit(error.exit_code) from None
@@ -101,20 +105,25 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
 
     @app.command()
     def start(
-        release: Annotated[str, typer.Option(help="default: the commit that is checked out")] = "",
+        release: Annotated[str, typer.Option(help="a commit; default: the one that is checked out")] = "",
         plan: PlanFile = PLAN_FILE,
         journal: Place = "",
     ) -> None:
         """Begin a rollout of a release; touches nothing yet."""
         with session(plan, journal) as our:
-            run = our.engine.start(our.plan, release or _commit())
+            commit = our.releases.commit(release)
+            run = our.engine.start(our.releases.plan(commit), commit, actor())
             our.say(f"rollout {run.id} of {run.release} begun; next: rollout advance")
 
     @app.command(epilog=_EPILOG)
-    def advance(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
+    def advance(
+        upto: Annotated[PhaseName, typer.Option(help="the last phase of which anything is done")] = PHASES[-1],
+        plan: PlanFile = PLAN_FILE,
+        journal: Place = "",
+    ) -> None:
         """Do what can be done now, and stop."""
         with session(plan, journal) as our:
-            our.end(our.engine.advance(our.plan))
+            our.end(our.engine.advance(upto))
 
     @app.command()
     def status(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
@@ -138,9 +147,9 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
 
     @app.command()
     def abort(reason: Reason, plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
-        """Give up a rollout that has not touched production; later: rollback."""
+        """Give up a rollout that has not touched production; later: rollback. To stop an advance: pause."""
         with session(plan, journal) as our:
-            our.engine.order("ended", {"end": "aborted", "reason": reason})
+            our.engine.abort(reason)
             our.say("aborted; the stacks are as they were")
 
     @app.command()
@@ -150,9 +159,9 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
         plan: PlanFile = PLAN_FILE,
         journal: Place = "",
     ) -> None:
-        """Approve what was previewed: bound to the plan, the stack's state and the Sentinels' epoch."""
+        """Approve what was previewed: bound to commit, configuration, plan, preview, state and epoch."""
         with session(plan, journal) as our:
-            entry = our.engine.approve(name, reason)
+            entry = our.engine.approve(name, reason, actor())
             our.say(f"approved {entry.data['step']}; next: rollout advance")
 
     @app.command(epilog=_EPILOG)
@@ -193,23 +202,22 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
     def verify(
         report: Annotated[Path, typer.Argument(help="report.json beside its raw files")],
         journal: Annotated[str, typer.Option(help="also: whether this journal has the report's SHA-256")] = "",
+        head: Annotated[list[str] | None, typer.Option(help="the journal's head, as the webhook or CI told it")] = None,
         plan: PlanFile = PLAN_FILE,
     ) -> None:
-        """Work the report out again from its raw files; fails if one byte was changed."""
-        from rollout.evidence import digest
+        """Work the report out again from its raw files and its journal; fails for whatever cannot be."""
         from rollout.report.verify import verify as problems_of
 
-        problems = problems_of(report)
+        problems = problems_of(report, [] if journal else head or [])
         if journal and report.is_file():
             with session(plan, journal) as our:
-                noted = {each.data["sha256"] for each in our.engine.journal.entries if each.kind == "reported"}
-                if digest(report.read_bytes()) not in noted:
-                    problems.append(f"{report.name} is no report that the journal names")
+                problems += _named(our, report, head or [])
         for problem in problems:
             Console(highlight=False).print(f"FAIL {problem}", soft_wrap=True, markup=False)
         if problems:
             raise typer.Exit(int(Code.FAILED))
-        Console(highlight=False).print("the report is what its raw files say", markup=False)
+        told = "" if head else "; its journal's head was not compared: --head, as the webhook or CI told it"
+        Console(highlight=False).print(f"the report is what its raw files say{told}", soft_wrap=True, markup=False)
 
     @app.command()
     def unlock(
@@ -228,6 +236,18 @@ def make_app(stacks: StacksFactory) -> typer.Typer:
             our.say(f"unlocked: {gone}")
 
     return app
+
+
+def _named(our: Session, report: Path, heads: list[str]) -> list[str]:
+    """Whether the journal has the report, and has had these heads."""
+    from rollout.evidence import digest
+
+    entries = our.engine.journal.entries
+    had = {entry.head for entry in entries}
+    problems = [f"the journal never had the head {head}" for head in heads if head not in had]
+    if digest(report.read_bytes()) not in {each.data.get("sha256") for each in entries if each.kind == "reported"}:
+        problems.append(f"{report.name} is no report that the journal names")
+    return problems
 
 
 def _written(manifest: Path) -> Report:
@@ -260,14 +280,44 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
             raise RolloutError(f"--junit {each}: expected SUITE=FILE\n  fix: one of {', '.join(SUITES)}")
         tests.append((name, Path(file)))
     engine = our.engine
-    run, history = engine.current(), engine.history
+    run = engine.current()
+    passwords = _search(our, run)
     head = engine.journal.entries[-1].number
-    folder = out or ROOT / ".state" / "reports" / f"{run.id}-{head}"
-    manifest = Gathering(engine.store, history, run, folder).gather(datetime.now(UTC), engine.journal.head, tests)
+    folder = out or state_folder() / "reports" / f"{run.id}-{head}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise RolloutError(f"{folder} is not empty\n  fix: name another folder with --out, or remove it")
+    made_at = max(datetime.now(UTC), engine.journal.entries[-1].at)
+    manifest = Gathering(engine.store, engine.journal.entries, folder).gather(made_at, tests)
     made = write(manifest, folder)
+    if any(occurrences(file.read_bytes(), passwords) for file in folder.glob("report.*")):
+        raise RolloutError(
+            f"the report in {folder} holds a password; it is in no journal\n  fix: remove it, and rotate"
+        )
     sha256 = digest((folder / "report.json").read_bytes())
     engine.journal.append(run.id, "reported", {"verdict": str(made.verdict), "sha256": sha256})
     return folder, made
+
+
+def _search(our: Session, run: Run) -> frozenset[str]:
+    """Look for the stacks' passwords and write down what was found; the passwords."""
+    from rollout.keeping import keep
+
+    engine, stacks = our.engine, our.releases.stacks(run.release)
+    passwords = passwords_of(stacks, run)
+    outcome = search(engine.store, stacks, run, engine.journal.entries, passwords)
+    engine.journal.append(
+        run.id,
+        "searched",
+        {
+            "action": "search",
+            "reason": outcome.reason,
+            "command": outcome.command,
+            "figures": dict(outcome.figures),
+            "evidence": keep(engine.store, outcome.files),
+        },
+    )
+    return passwords
 
 
 def _end_report(made: Report, folder: Path) -> NoReturn:
@@ -289,17 +339,3 @@ def _show(our: Session, run: Run) -> None:
     our.console.print(table)
     holder = lock.read(our.engine.store)
     our.say(f"lock: {holder or 'free'}; journal: {our.engine.store.address}, head {our.engine.journal.head}")
-
-
-def _commit() -> str:
-    """The release's name: the commit, refused when the tree differs from it."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-        if done.returncode != 0:
-            raise RolloutError("this is no git working tree\n  fix: name the release with --release")
-        return done.stdout.strip()
-
-    if git("status", "--porcelain"):
-        raise RolloutError("the working tree has changes that no commit names\n  fix: commit them, or --release NAME")
-    return git("rev-parse", "HEAD")

@@ -9,26 +9,28 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from itertools import takewhile
 from typing import Any
 
-from rollout import lock
+from rollout import binding, lock
 from rollout.durations import show
 from rollout.errors import RolloutError
 from rollout.history import DESTRUCTIVE, History, Run, StepRecord, replay
-from rollout.journal import Entry, Journal
+from rollout.journal import Entry, Journal, canonical, digest
 from rollout.judging import judge_drill
 from rollout.keeping import EvidenceLost, Piece, fetch, keep
 from rollout.notify import Notify, NotSent, text_of
-from rollout.plan import TIMED, UNTOUCHING, PhaseName, Plan
+from rollout.plan import PHASES, TIMED, UNTOUCHING, PhaseName, Plan
+from rollout.releases import Releases
 from rollout.serving import serving_since
 from rollout.soaking import Soaking, jsonl
 from rollout.stacks import Outcome, Stacks, StackState
 from rollout.store import Store
 from smoke_tests.verdict import Verdict
+from tools.errors import ToolError
 
 Say = Callable[[str], None]
 
@@ -60,7 +62,7 @@ class Engine:
     def __init__(
         self,
         store: Store,
-        stacks: Stacks,
+        releases: Releases,
         say: Say,
         notify: Notify | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -68,7 +70,7 @@ class Engine:
         """Raises JournalDamaged."""
         self.store = store
         self.journal = Journal(store, now)
-        self._stacks = stacks
+        self._releases = releases
         self._say = say
         self._notify = notify
         self._now = now
@@ -79,8 +81,11 @@ class Engine:
         self.journal.refresh()
         return replay(self.journal.entries)
 
-    def start(self, plan: Plan, release: str) -> Run:
-        """Begin a rollout; nothing is touched yet. Raises RolloutError when one is under way or the release barred."""
+    def start(self, plan: Plan, release: str, by: str = "") -> Run:
+        """Begin a rollout; nothing is touched yet. Raises RolloutError when one is under way or the release barred.
+
+        `by`: who does, and so cannot approve.
+        """
         with lock.held(self.store, "rollout start"):
             history = self.history
             if history.last and not history.last.end:
@@ -94,7 +99,8 @@ class Engine:
                     f"  fix: roll out another; or, with the cause found: rollout release {release} --reason ..."
                 )
             run_id = f"{self._now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-            self.journal.append(run_id, "started", {"release": release, "plan": plan.to_json(), "plan_hash": plan.hash})
+            data = {"release": release, "plan": plan.to_json(), "plan_hash": plan.hash, "by": by}
+            self.journal.append(run_id, "started", data)
             self._tell()
             return self.current()
 
@@ -105,55 +111,63 @@ class Engine:
             raise RolloutError("there is no rollout\n  fix: rollout start")
         return run
 
-    def advance(self, plan: Plan | None = None) -> Result:
-        """Do what can be done now. `plan`: the file's present content, refused when it is not what was started."""
+    def advance(self, upto: PhaseName = PHASES[-1]) -> Result:
+        """Do what can be done now, no step of a phase after `upto`. Raises RolloutError."""
         with lock.held(self.store, "rollout advance") as broken:
-            run = self.current()
-            if plan is not None and not run.end and plan.hash != run.plan.hash:
-                raise RolloutError(
-                    f"the plan was edited after rollout {run.id} began; nothing was done\n"
-                    "  fix: put it back, or rollout abort and start anew"
-                )
+            run = self._reviewed()
             if broken:
                 self._write(run, "took-over", {"holder": broken.model_dump(mode="json")})
                 self._say(f"went on where {broken} stopped")
             try:
-                while (result := self._move(self.current())) is None:
+                while (result := self._move(self.current(), upto)) is None:
                     continue
             finally:
                 self._tell()
             return result
 
-    def approve(self, name: str, reason: str) -> Entry:
-        """Approve what waits, bound to what was shown. Raises RolloutError when nothing waits or something moved."""
-        run = self.current()
+    def approve(self, name: str, reason: str, by: str = "") -> Entry:
+        """Approve what waits, bound to what was shown. Raises RolloutError when nothing waits or something moved.
+
+        `by`: whose command this is, whatever name is given.
+        """
+        run = self._reviewed()
         record = run.next_step
         if run.end or record is None or record.step.kind != "approval" or record.begun is None:
             raise RolloutError("nothing waits for approval\n  fix: rollout advance, then look at rollout status")
+        given = {"name": name, "reason": reason, "by": by}
+        if why_not := run.refusal(given):
+            raise RolloutError(
+                f"not approved: {why_not}\n  fix: somebody else approves, with --name and --reason; or the plan says "
+                "approvals: {self: true}"
+            )
         shown, current = record.begun.data["binding"], self._binding(run, record.phase)
-        if moved := _moved(shown, current):
+        if moved := binding.moved([shown], current):
             raise RolloutError(
                 f"not approved: since the preview was shown {moved}\n  fix: rollout advance shows it anew, then approve"
             )
-        data = {"step": record.id, "name": name, "reason": reason, "binding": current}
-        return self._write(run, "approved", data)
+        return self._write(run, "approved", {"step": record.id, **given, "binding": current})
 
     def order(self, kind: str, data: Mapping[str, Any]) -> None:
-        """pause, resume, abort: taken up by a running `advance` between two steps. Raises RolloutError."""
+        """pause, resume: taken up by a running `advance` between two steps. Raises RolloutError."""
         run = self.current()
         if run.end:
             raise RolloutError(f"rollout {run.id} has ended ({run.end}): nothing to do")
-        if kind == "ended" and run.production_touched:
-            raise RolloutError(
-                "production is touched already: an abort would leave it half way; nothing was done\n"
-                "  fix: rollout rollback --reason ..."
-            )
         self._write(run, kind, data)
         self._tell()
 
+    def abort(self, reason: str) -> None:
+        """Give up before production is touched, while nobody else could be about to. Raises RolloutError."""
+        with lock.held(self.store, "rollout abort"):
+            if self.current().production_touched:
+                raise RolloutError(
+                    "production is touched already: an abort would leave it half way; nothing was done\n"
+                    "  fix: rollout rollback --reason ..."
+                )
+            self.order("ended", {"end": "aborted", "reason": reason})
+
     def rollback(self, reason: str) -> Result:
         """Take back what this rollout did to production; also after it ended. Raises RolloutError."""
-        run = self.current()
+        run = self._reviewed(ended=True)
         if run.end not in (None, "done"):
             raise RolloutError(f"rollout {run.id} is {run.end} already: nothing to do")
         # Ordered first: an `advance` that holds the lock does it at its next step.
@@ -177,13 +191,37 @@ class Engine:
                     lost.append(error)
         return lost
 
-    def _move(self, run: Run) -> Result | None:
+    def _reviewed(self, *, ended: bool = False) -> Run:
+        """The latest rollout, if its plan is the commit's: what a journal says is data, and no command of it is run.
+
+        `ended`: one that has ended is looked at, too. Raises RolloutError.
+        """
+        run = self.current()
+        if run.end and not ended:
+            return run
+        if self._releases.plan(run.release).hash != run.plan.hash:
+            raise RolloutError(
+                f"the journal's plan of rollout {run.id} is not that of commit {run.release}; nothing was done\n"
+                "  fix: find out who changed the journal and restore it from a copy; or start a rollout anew"
+            )
+        return run
+
+    def _stacks(self, run: Run) -> Stacks:
+        """As the run's release works on them."""
+        return self._releases.stacks(run.release)
+
+    def _move(self, run: Run, upto: PhaseName) -> Result | None:
         """One thing; None when more can be done now."""
         if run.end:
             return Result(Code.DONE if run.end == "done" else Code.FAILED, f"{run.end}: {run.end_reason}")
+        failed = run.failed_step
+        if upto == PHASES[0] and (run.rollback_reason or (failed and failed.phase != upto)):
+            return Result(
+                Code.WAITING, f"a rollback changes production, which is beyond {upto}: rollout advance does it"
+            )
         if run.rollback_reason and run.rollback_ordered:
             return self._roll_back(run, run.rollback_ordered)
-        if failed := run.failed_step:
+        if failed:
             return self._fail(run, failed)
         if run.paused:
             return Result(Code.WAITING, f"paused: {run.paused}; go on with: rollout resume")
@@ -193,6 +231,8 @@ class Engine:
         if record is None:
             self._write(run, "ended", {"end": "done", "reason": f"{run.release} serves all clients, proven"})
             return None
+        if PHASES.index(record.phase) > PHASES.index(upto):
+            return Result(Code.DONE, f"{upto} is proven; {record.id} is beyond it and left to another advance")
         if record.verdict is Verdict.INCONCLUSIVE:
             reason = str(record.done.data["reason"]) if record.done else ""
             return Result(Code.INCONCLUSIVE, f"{record.id}: {reason}; not repeated by itself: rollback or abort")
@@ -204,28 +244,31 @@ class Engine:
             return self._await_approval(run, record)
         if kind in TIMED:
             return self._soak(run, record)
-        if kind == "up" and (stopped := self._may_open(run, record)):
+        if kind == "up" and (stopped := self._may_open(run, record) or self._not_as_shown(run, record)):
             return stopped
         interrupted = record.begun
         if interrupted is None or kind not in DESTRUCTIVE:
-            before = self._stacks.state(self._stack(run, record)) if kind in DESTRUCTIVE else None
+            before = self._stacks(run).state(self._stack(run, record)) if kind in DESTRUCTIVE else None
             data = {"step": record.id, **({"epoch": before.epoch, "master": before.master} if before else {})}
-            begun = self._write(run, "begun", data)
+            secrets = self._releases.bound(run.release, self._stack(run, record))["secrets"]
+            begun = self._write(run, "begun", {**data, "secrets": secrets})
         else:
             begun = interrupted
         self._say(f"{record.id} ...")
         started = time.monotonic()
         outcome = self._inspect(run, record, begun) if interrupted else None
         outcome = outcome or self._perform(run, record)
+        if since := binding.replaced(self.current(), record.id):
+            outcome = replace(outcome, reason=f"{outcome.reason}; the stack's secrets were replaced since {since}")
         return self._record(run, record, outcome, time.monotonic() - started)
 
     def _inspect(self, run: Run, record: StepRecord, begun: Entry) -> Outcome | None:
         """What a step that was cut off had done; None when it is to be done (again)."""
         stack = self._stack(run, record)
-        if record.step.kind == "up" and self._stacks.is_deployed(stack, run.release):
+        if record.step.kind == "up" and self._stacks(run).is_deployed(stack):
             return Outcome(Verdict.PASS, "was complete when it was interrupted: nothing is left to change")
         if record.step.kind == "failover":
-            now, epoch = self._stacks.state(stack), begun.data["epoch"]
+            now, epoch = self._stacks(run).state(stack), begun.data["epoch"]
             if now.epoch is None or epoch is None:
                 return Outcome(Verdict.INCONCLUSIVE, "interrupted, and the Sentinels' epoch is not known")
             if now.epoch != epoch:
@@ -235,14 +278,16 @@ class Engine:
         return None
 
     def _perform(self, run: Run, record: StepRecord) -> Outcome:
-        stacks, stack, plan = self._stacks, self._stack(run, record), run.plan
+        stacks, stack, plan = self._stacks(run), self._stack(run, record), run.plan
         match record.step.kind:
             case "preflight":
-                return stacks.preflight(stack, run.release)
+                if record.phase == "prod" and (proven := self.history.proven_before(run)):
+                    self._releases.stacks(proven)  # its tree and environment: a rollback must not wait for downloads
+                return stacks.preflight(stack)
             case "preview":
-                return stacks.preview(stack, run.release)
+                return stacks.preview(stack)
             case "up":
-                return stacks.up(stack, run.release)
+                return stacks.up(stack)
             case "smoke":
                 return stacks.smoke(stack)
             case "teeth":
@@ -253,7 +298,7 @@ class Engine:
                 return judge_drill(stacks.failover(stack))
             case "rehearsal":
                 staging = plan.phases["staging"]
-                outcome = stacks.rehearsal(staging.stack, run.release, staging.consumers)
+                outcome = stacks.rehearsal(staging.stack, staging.consumers)
                 return _rehearsed(outcome, plan.rollback.within)
             case _:
                 percent = record.step.percent or 0
@@ -264,6 +309,8 @@ class Engine:
         if outcome.verdict is Verdict.PASS and record.step.kind in PROOFS and not outcome.files:
             outcome = Outcome(Verdict.INCONCLUSIVE, f"passed without a file that shows it: {outcome.reason}")
         data = {"step": record.id, "seconds": round(seconds, 3), **_told(outcome), "evidence": self._keep(outcome)}
+        if record.step.kind == "preview" and outcome.verdict is Verdict.PASS:
+            data["binding"] = self._binding(run, record.phase, data["evidence"])
         self._write(run, "done", data)
         self._say(f"{record.id}: {outcome.verdict} after {seconds:.1f} s; {outcome.reason}")
         text = f"{record.id}: {outcome.reason}"
@@ -274,16 +321,15 @@ class Engine:
         return None
 
     def _await_approval(self, run: Run, record: StepRecord) -> Result | None:
-        binding = self._binding(run, record.phase)
-        preview = next(each for each in run.of_phase(record.phase) if each.step.kind == "preview")
-        if record.begun is None:
-            self._write(run, "begun", {"step": record.id, "binding": binding})
-            self._write(run, "waiting", {"step": record.id, "phase": record.phase})
-        elif moved := _moved(record.begun.data["binding"], binding):
-            self._write(run, "voided", {"step": preview.id, "reason": moved})
+        current = self._binding(run, record.phase)
+        if moved := binding.moved(binding.shown(run, record.phase), current):
+            self._write(run, "voided", {"step": binding.preview_of(run, record.phase).id, "reason": moved})
             self._say(f"{record.id}: since the preview was shown {moved}; it is shown anew")
             return None
-        elif approval := run.approvals.get(record.id):
+        if record.begun is None:
+            self._write(run, "begun", {"step": record.id, "binding": current})
+            self._write(run, "waiting", {"step": record.id, "phase": record.phase})
+        elif approval := run.approval_of(record):
             data = {"step": record.id, "verdict": Verdict.PASS, "reason": f"by {approval.data['name']}", "evidence": []}
             self._write(run, "done", data)
             return None
@@ -305,8 +351,17 @@ class Engine:
             return Result(Code.INCONCLUSIVE, f"{record.id}: {text}; advance rehearses again")
         return Result(Code.INCONCLUSIVE, f"{record.id}: {text}, allowed is {show(run.plan.rehearsal_max_age)}")
 
+    def _not_as_shown(self, run: Run, record: StepRecord) -> Result | None:
+        """Right before anything changes: what there is must be what was previewed and approved."""
+        phase, current = record.phase, self._binding(run, record.phase)
+        moved = binding.moved(binding.shown(run, phase), current, but=binding.OWN if record.begun else ())
+        if not moved:
+            return None
+        self._write(run, "voided", {"step": binding.preview_of(run, phase).id, "reason": moved})
+        return Result(Code.INCONCLUSIVE, f"{record.id}: not deployed: since the preview {moved}; advance shows it anew")
+
     def _soak(self, run: Run, record: StepRecord) -> Result | None:
-        soaking = Soaking(self.store, self._stacks, run, record)
+        soaking = Soaking(self.store, self._stacks(run), run, record)
         if record.begun is None:
             self._write(run, "begun", {"step": record.id, **soaking.begin()})
             return None
@@ -358,7 +413,7 @@ class Engine:
             begun = time.monotonic()
             try:
                 outcome = perform()
-            except RolloutError as error:  # the other actions still help
+            except ToolError as error:  # the other actions still help
                 outcome = Outcome(Verdict.ERROR, str(error))
             seconds = round(time.monotonic() - begun, 3)
             data = {"action": action, "seconds": seconds, **_told(outcome), "evidence": self._keep(outcome)}
@@ -379,7 +434,7 @@ class Engine:
         since = ordered - timedelta(minutes=1)
         try:
             found = list(
-                takewhile(lambda each: each.wall >= since, self._stacks.newest(run.plan.phases["prod"].samples))
+                takewhile(lambda each: each.wall >= since, self._stacks(run).newest(run.plan.phases["prod"].samples))
             )
         except RolloutError as error:
             serving, files, text = None, {}, f"not measured: {error}"
@@ -397,19 +452,42 @@ class Engine:
         canary, prod = plan.phases["canary"].stack, plan.phases["prod"].stack
         actions: dict[str, Callable[[], Outcome]] = {}
         if run.begun("canary", "share"):
-            actions["share-0"] = lambda: self._stacks.share(canary, prod, 0)
+            actions["share-0"] = lambda: self._stacks(run).share(canary, prod, 0)
         if run.begun("prod", "up"):
             proven = self.history.proven_before(run)
             if proven:
-                actions[f"restore-{proven}"] = lambda: self._stacks.restore(prod, proven, plan.rollback.contract)
+                actions[f"restore-{proven}"] = lambda: self._releases.stacks(proven).restore(
+                    prod, plan.rollback.contract
+                )
             if plan.rollback.contract == "standalone":
                 consumers, watch = plan.phases["prod"].consumers, plan.rollback.watch
-                actions["standalone"] = lambda: self._stacks.standalone(prod, consumers, watch, proven or "")
+                actions["standalone"] = lambda: self._releases.stacks(proven or run.release).standalone(
+                    prod, consumers, watch
+                )
         return actions
 
-    def _binding(self, run: Run, phase: PhaseName) -> dict[str, Any]:
-        state: StackState = self._stacks.state(run.plan.phases[phase].stack)
-        return {"plan": run.plan.hash, "state": state.state, "epoch": state.epoch}
+    def _binding(self, run: Run, phase: PhaseName, preview: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """What an `up` of the phase would rest on, as it is now."""
+        stack = run.plan.phases[phase].stack
+        state: StackState = self._stacks(run).state(stack)
+        return {
+            **self._releases.bound(run.release, stack),
+            "plan": run.plan.hash,
+            "preview": self._previewed(run, phase) if preview is None else self._digest_of(preview),
+            "state": state.state,
+            "epoch": state.epoch,
+        }
+
+    def _previewed(self, run: Run, phase: PhaseName) -> str:
+        done = binding.preview_of(run, phase).done
+        return self._digest_of(done.data["evidence"]) if done else ""
+
+    def _digest_of(self, pieces: list[dict[str, Any]]) -> str:
+        """Of evidence as it lies there now; '' when some of it is gone or edited."""
+        try:
+            return digest(canonical([digest(fetch(self.store, Piece.model_validate(piece))) for piece in pieces]))
+        except EvidenceLost:
+            return ""
 
     def _stack(self, run: Run, record: StepRecord) -> str:
         return run.plan.phases[record.phase].stack
@@ -444,12 +522,6 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "command": outcome.command,
         "figures": dict(outcome.figures),
     }
-
-
-def _moved(shown: Mapping[str, Any], current: Mapping[str, Any]) -> str:
-    names = {"plan": "the plan", "state": "the stack's state", "epoch": "the Sentinels' configuration epoch"}
-    moved = [name for key, name in names.items() if shown.get(key) != current.get(key)]
-    return f"{' and '.join(moved)} moved" if moved else ""
 
 
 def _rehearsed(outcome: Outcome, within: float) -> Outcome:

@@ -97,22 +97,31 @@ def digest(content: bytes) -> str:
 def seal(root: Path, path: Path) -> RawFile:
     """Name a file below `root` by what it holds now. Raises EvidenceError when it is elsewhere or cannot be read."""
     try:
-        relative = path.resolve().relative_to(root.resolve())
+        name = path.relative_to(root).as_posix()
     except ValueError:
         raise EvidenceError(f"{path} is not below {root}") from None
-    return RawFile(path=relative.as_posix(), sha256=digest(_bytes_of(path, relative.as_posix())))
+    return RawFile(path=name, sha256=digest(_bytes_of(below(root, name), name)))
 
 
 def load(root: Path, raw: RawFile) -> bytes:
     """The file's bytes, if they are what was hashed. Raises EvidenceMissing, EvidenceChanged or EvidenceError."""
-    pure = PurePosixPath(raw.path)
-    path = root / pure
-    if pure.is_absolute() or ".." in pure.parts or not path.resolve().is_relative_to(root.resolve()):
-        raise EvidenceError(f"{raw.path} leads out of the evidence's folder")
-    content = _bytes_of(path, raw.path)
+    content = _bytes_of(below(root, raw.path), raw.path)
     if digest(content) != raw.sha256:
         raise EvidenceChanged(f"{raw.path} was changed: its SHA-256 is {digest(content)}, noted was {raw.sha256}")
     return content
+
+
+def below(root: Path, name: str) -> Path:
+    """The path of a file below `root`. Raises EvidenceError when it leads out, or when a part of it is a link."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\0" in name:
+        raise EvidenceError(f"{name!r} leads out of the evidence's folder")
+    path = root
+    for part in pure.parts:
+        path = path / part
+        if path.is_symlink():
+            raise EvidenceError(f"{name} is or goes through a link, which may lead anywhere")
+    return path
 
 
 def recheck(claim: Claim, root: Path) -> Claim:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from client.crosscheck import findings, observe
 from client.ledger import Ledger
@@ -32,27 +32,38 @@ What = Literal["kill", "freeze"]
 Whom = Literal["master", "sentinel"]
 
 
+_Figure = Annotated[float, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0)]
+
+
 class Shown(BaseModel):
     """One fault. `gap_s`: longest time in which no client's write was acknowledged; `healed_s`: from reviving the
 
     node until all agreed; `lost_confirmed`: acknowledged writes that WAIT had confirmed and that were not found.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     fault: str
     node: str
     when: AwareDatetime
-    allowed_gap_s: float
-    gap_s: float | None = None
-    acknowledged: int = 0
-    lost: int = 0
-    lost_confirmed: int = 0
-    healed_s: float | None = None
+    allowed_gap_s: _Figure
+    gap_s: _Figure | None = None
+    acknowledged: _Count = 0
+    lost: _Count = 0
+    lost_confirmed: _Count = 0
+    healed_s: _Figure | None = None
     master: str = ""
     findings: tuple[str, ...] = ()
     verdict: Verdict
     reason: str
+
+    @model_validator(mode="after")
+    def _is_earned(self) -> Self:
+        held = self.gap_s is not None and self.gap_s <= self.allowed_gap_s
+        if self.verdict is Verdict.PASS and (not held or self.lost_confirmed or self.findings):
+            raise ValueError(f"{self.fault}: a pass needs a gap that is allowed, no confirmed write lost, no finding")
+        return self
 
 
 class Faults(BaseModel):

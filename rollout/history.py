@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from rollout.journal import Entry
+from rollout import people
+from rollout.journal import Entry, JournalDamaged
 from rollout.plan import UNTOUCHING, PhaseName, Plan, Step
 from smoke_tests.verdict import Verdict
 
@@ -43,12 +44,14 @@ class Run:
     plan: Plan
     started: datetime
     steps: dict[str, StepRecord]
+    starter: str = ""
     approvals: dict[str, Entry] = field(default_factory=dict)
     phases_done: list[str] = field(default_factory=list)
     paused: str = ""
     rollback_reason: str = ""
     rollback_ordered: datetime | None = None
     actions_done: dict[str, Entry] = field(default_factory=dict)
+    searched: Entry | None = None
     end: End | None = None
     end_reason: str = ""
     evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -72,6 +75,23 @@ class Run:
 
     def of_phase(self, phase: PhaseName) -> list[StepRecord]:
         return [each for each in self._all if each.phase == phase]
+
+    def approval_of(self, record: StepRecord) -> Entry | None:
+        """What approves this step: somebody's, not the starter's, and bound to exactly what was shown."""
+        entry = self.approvals.get(record.id)
+        if entry is None or not self.is_of_what_was_shown(entry, record) or self.refusal(entry.data):
+            return None
+        return entry
+
+    def is_of_what_was_shown(self, approval: Entry, record: StepRecord) -> bool:
+        """Whether its binding is the step's; secrets may be replaced at any time."""
+        bindings = [each.data.get("binding") or {} for each in (approval, record.begun) if each]
+        first, *others = [{key: value for key, value in each.items() if key != "secrets"} for each in bindings]
+        return bool(first) and others == [first]
+
+    def refusal(self, approval: Mapping[str, Any]) -> str:
+        """Why an approval does not count; '' when it does."""
+        return people.refusal(approval, {"by": self.starter}, may_be_same=self.plan.approvals.own)
 
     def planned_failovers(self, phase: PhaseName, since_epoch: int) -> int:
         """Controlled failovers of the phase that began at this configuration epoch or later.
@@ -106,30 +126,43 @@ class History:
 
 
 def replay(entries: Sequence[Entry]) -> History:
-    """Read the journal from its beginning."""
+    """Read the journal from its beginning. Raises JournalDamaged for an entry that no rollout writes."""
     history = History()
     for entry in entries:
-        if entry.kind == "started":
-            history.runs[entry.run] = _started(entry)
-        elif entry.kind in ("notified", "notify-failed"):
-            history.notified_upto = int(entry.data["upto"])
-        elif entry.kind == "released":
-            history.barred.pop(str(entry.data["release"]), None)
-        elif entry.run in history.runs:
-            _apply(history, history.runs[entry.run], entry)
+        try:
+            apply(history, entry)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            what = f"entry {entry.number} ({entry.kind}) is none that a rollout writes: {type(error).__name__}"
+            raise JournalDamaged(
+                f"the journal is damaged: {what}; nothing was done\n  fix: restore it from a copy"
+            ) from None
     return history
+
+
+def apply(history: History, entry: Entry) -> None:
+    """Take up the next entry. Raises KeyError, TypeError or ValueError for one that no rollout writes."""
+    if entry.kind == "started":
+        history.runs[entry.run] = _started(entry)
+    elif entry.kind in ("notified", "notify-failed"):
+        history.notified_upto = int(entry.data["upto"])
+    elif entry.kind == "released":
+        history.barred.pop(str(entry.data["release"]), None)
+    elif entry.run in history.runs:
+        _apply(history, history.runs[entry.run], entry)
 
 
 def _started(entry: Entry) -> Run:
     plan = Plan.model_validate(entry.data["plan"])
     steps = {id: StepRecord(phase, id, step) for phase, id, step in plan.steps()}
-    return Run(entry.run, str(entry.data["release"]), plan, entry.at, steps)
+    return Run(entry.run, str(entry.data["release"]), plan, entry.at, steps, str(entry.data.get("by") or ""))
 
 
 def _apply(history: History, run: Run, entry: Entry) -> None:
     data = entry.data
     record = run.steps.get(str(data.get("step")))
     for piece in data.get("evidence", ()):
+        if set(piece) != {"name", "path", "sha256"} or not all(isinstance(value, str) for value in piece.values()):
+            raise ValueError("no piece of evidence")
         run.evidence.append((str(data.get("step") or data.get("action")), piece))
     match entry.kind:
         case "begun" if record:
@@ -143,6 +176,8 @@ def _apply(history: History, run: Run, entry: Entry) -> None:
             _void(run, str(data["step"]))
         case "approved":
             run.approvals[str(data["step"])] = entry
+        case "searched":
+            run.searched = entry
         case "phase-done":
             run.phases_done.append(str(data["phase"]))
         case "paused":

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from rollout.clock import SKEW
 from rollout.errors import RolloutError
-from rollout.store import Missing, Store
+from rollout.store import Refused, Store
 
 FOLDER = "journal"
 NO_PREDECESSOR = "0" * 64
@@ -44,6 +45,11 @@ class Entry(BaseModel):
 
     def to_bytes(self) -> bytes:
         return canonical(self.model_dump(mode="json")) + b"\n"
+
+    @property
+    def head(self) -> str:
+        """The digest that stands for the chain up to this entry."""
+        return digest(self.to_bytes())
 
 
 def canonical(value: Any) -> bytes:
@@ -77,21 +83,24 @@ class Journal:
         return self._head
 
     def refresh(self) -> None:
-        """Read and verify what others have appended. A torn last entry counts as never written."""
+        """Read and verify what others have appended.
+
+        An entry appears whole or not at all, so one that is cut was cut by somebody, the last one too.
+        """
         names = self._numbered()
         for number in sorted(names):
             if number <= len(self.entries):
                 continue
             if number != len(self.entries) + 1:
                 raise self._damaged(f"entry {len(self.entries) + 1} is missing, but there is an entry {number}")
-            content = self._store.read(names[number])
-            entry = _parse(content)
-            if entry is None:
-                if number == max(names) and not content.endswith(b"\n"):
-                    return  # torn: whoever wrote it died before anybody could rely on it
-                raise self._damaged(f"entry {number} is not an entry")
-            if entry.number != number or entry.previous != self._head or entry.to_bytes() != content:
-                raise self._damaged(f"entry {number} does not follow from entry {number - 1}: one of them was changed")
+            try:
+                content = self._store.read(names[number])
+            except Refused as error:
+                raise self._damaged(str(error)) from None
+            try:
+                entry = entry_of(content, number, self._head)
+            except ValueError as error:
+                raise self._damaged(str(error)) from None
             self.entries.append(entry)
             self._head = digest(content)
 
@@ -105,10 +114,9 @@ class Journal:
         for _ in range(_ATTEMPTS):
             self.refresh()
             number = len(self.entries) + 1
-            self._clear_torn(number)
-            entry = Entry(
-                number=number, previous=self._head, at=self._clock(), run=run, kind=kind, data=dict(data or {})
-            )
+            at = self._time()
+            kept = dict(data or {})
+            entry = Entry(number=number, previous=self._head, at=at, run=run, kind=kind, data=kept)
             content = entry.to_bytes()
             if self._store.create(_path(number), content):
                 self.entries.append(entry)
@@ -119,13 +127,16 @@ class Journal:
             "  fix: see who else runs rollout commands on it, then try again"
         )
 
-    def _clear_torn(self, number: int) -> None:
-        try:
-            content = self._store.read(_path(number))
-        except Missing:
-            return
-        if _parse(content) is None and not content.endswith(b"\n"):
-            self._store.set_aside(_path(number))
+    def _time(self) -> datetime:
+        """Now, never before the last entry: two machines' clocks differ a little. Raises RolloutError if by more."""
+        now = self._clock()
+        last = self.entries[-1].at if self.entries else now
+        if last > now + SKEW:
+            raise RolloutError(
+                f"the journal's last entry is of {last:%Y-%m-%d %H:%M:%S}, this machine's clock says "
+                f"{now:%Y-%m-%d %H:%M:%S}; nothing was written\n  fix: set the clock that is wrong"
+            )
+        return max(now, last)
 
     def _numbered(self) -> dict[int, str]:
         matches = [match for name in self._store.names(FOLDER) if (match := _NAME.fullmatch(name))]
@@ -142,8 +153,14 @@ def _path(number: int) -> str:
     return f"{FOLDER}/{number:06d}.json"
 
 
-def _parse(content: bytes) -> Entry | None:
+def entry_of(content: bytes, number: int, previous: str) -> Entry:
+    """The entry of this number that follows `previous`. Raises ValueError saying why it is none."""
     try:
-        return Entry.model_validate_json(content)
-    except ValidationError:
-        return None
+        entry = Entry.model_validate_json(content)
+        spelled = entry.to_bytes()  # NaN and Infinity have no spelling
+    except ValueError:
+        cut = "" if content.endswith(b"\n") else ": it was cut"
+        raise ValueError(f"entry {number} is not an entry{cut}") from None
+    if entry.number != number or entry.previous != previous or spelled != content:
+        raise ValueError(f"entry {number} does not follow from entry {number - 1}: one of them was changed")
+    return entry

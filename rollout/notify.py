@@ -29,9 +29,15 @@ Notify = Callable[[str], None]
 
 
 def text_of(project: str, entry: Entry) -> str | None:
-    """The message about an entry; None for what nobody need be told."""
+    """The message about an entry; None for what nobody need be told.
+
+    With the journal's head at this entry: who has been told it can tell a journal that was cut or written anew.
+    """
     template = _TEXTS.get(entry.kind)
-    return f"rollout {project} ({entry.run}) {template.format_map(entry.data)}" if template else None
+    if template is None:
+        return None
+    text = template.format_map(entry.data)
+    return f"rollout {project} ({entry.run}) {text} [journal: entry {entry.number}, head {entry.head}]"
 
 
 def webhook(url: str) -> Notify:

@@ -35,6 +35,7 @@ Kind = Literal[
     "monitoring",
 ]
 PhaseName = Literal["staging", "canary", "prod"]
+Suite = Literal["unit", "integration", "failover", "performance", "load"]
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 TIMED = ("soak", "monitoring")
 # Before `up` nothing of the phase's stack is touched: these may be repeated at will and fail without a rollback.
@@ -191,14 +192,27 @@ class Rollback(_Model):
         return {key: value for key, value in content.items() if key != "consumers"}
 
 
+class Approvals(_Model):
+    """Who may approve. `self`: also whoever started the rollout."""
+
+    own: bool = Field(default=False, alias="self")
+
+
 class Plan(_Model):
-    """A whole rollout. `sample_gap`: silence of a prober that pauses the soak, s; ages and durations in s."""
+    """A whole rollout. `branch`: the one that releases come from; `sample_gap`: silence of a prober that pauses the
+
+    soak, s; ages and durations in s.
+    `tests`: the suites without whose results its report does not pass.
+    """
 
     project: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9._-]+$")
+    branch: str = Field(default="main", max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$")
     journal: str = Field(min_length=1)
     sample_gap: Seconds = 5.0
     rehearsal_max_age: Seconds = 7 * 86400.0
     rollback: Rollback = Rollback()
+    approvals: Approvals = Approvals()
+    tests: tuple[Suite, ...] = ()
     phases: dict[PhaseName, Phase]
 
     @field_validator("phases")

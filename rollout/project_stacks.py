@@ -1,22 +1,18 @@
 """The project's own stacks: every operation is a command that a person can run too, its output kept as evidence.
 
-Each runs in a process of its own (`python -m tools.stack ...`), which takes care of the engine, locks, interrupted
-runs and the contract's secrets. What this project cannot do yet says so, as inconclusive, and never passes.
+Each runs in a process of its own (`python -m tools.stack ...`), in the tree and the environment of one release, and
+takes care of the engine, locks, interrupted runs and the contract's secrets. What this project cannot do yet says so,
+as inconclusive, and never passes.
 """
-
-# ruff: noqa: ARG002 - the parameters are the Protocol's
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, NonNegativeInt, PositiveInt, ValidationError
@@ -32,22 +28,25 @@ from rollout.faults import Faults
 from rollout.journal import canonical, digest
 from rollout.plan import Consumer
 from rollout.report.inputs import Teeth
+from rollout.stack_files import StackFiles
 from rollout.stacks import Outcome, StackState
+from rollout.working_tree import WorkingTree
 from smoke_tests.catalogue import catalogue
 from smoke_tests.evidence import Evidence
 from smoke_tests.verdict import Verdict, worst
-from tools.declared import declare, setting
+from tools.declared import setting
 from tools.deployment import Deployment
-from tools.engine import find_engine
-from tools.errors import ToolError
 from tools.passwords import missing_passwords
 from tools.paths import ROOT
 from tools.private_files import private_folder
-from tools.pulumi_cli import call
 from tools.stack_config import read_config
-from tools.stacks import PROJECT, choose
+from tools.stacks import PROJECT, Stack
 
-COMMAND_SECONDS = 3600.0
+# Which file of the stack's settings counts (tools/stacks.py).
+FILE_VARIABLE = "STACK_CONFIG_FILE"
+PACKAGES = (
+    "import importlib.metadata as m\nfor name in ('pulumi', 'pulumi-docker'): print(name + '==' + m.version(name))"
+)
 # What the clients' command is told, and how far the share may be off, in percentage points.
 SHARE_VARIABLE = "ROLLOUT_SHARE"
 SHARE_POINTS = 2.0
@@ -72,21 +71,23 @@ class Network(BaseModel):
 
 
 class ProjectStacks:
-    """Stacks as `make` works on them."""
+    """Stacks as `make` works on them, from the tree of one release."""
 
-    def __init__(self) -> None:
-        self._applied: tuple[str, str, str] | None = None
-        """The stack, the release and the contract's mode that the last restore applied, all in one run."""
+    def __init__(self, tree: WorkingTree, files: StackFiles) -> None:
+        self._tree = tree
+        self._files = files
+        self._applied: tuple[str, str] | None = None
+        """The stack and the contract's mode that the last restore applied, all in one run."""
 
-    def preflight(self, stack: str, release: str) -> Outcome:
+    def preflight(self, stack: str) -> Outcome:
         """Secrets, engine and plugin versions, drift. The settings are validated by the preview that follows."""
-        chosen = choose(stack)
+        chosen = self._files.stack(stack)
         missing = [] if chosen.is_dev else missing_passwords(read_config(chosen.config))
         facts: dict[str, object] = {
-            "release": release,
+            "release": self._tree.commit,
             "missing secrets": missing,
-            "engine": find_engine().version,
-            "plugins": {name: version(name) for name in ("pulumi", "pulumi-docker")},
+            "engine": self._said(["-m", "tools.engine"]),
+            "packages": self._said(["-c", PACKAGES]).split(),
         }
         files = {"preflight.json": json.dumps(facts, indent=2).encode()}
         problems = {"preflight.problems, problems": float(len(missing))}
@@ -94,22 +95,21 @@ class ProjectStacks:
             return Outcome(
                 Verdict.FAIL, f"no {missing}; fix: make secrets STACK={stack}", figures=problems, files=files
             )
-        if not Deployment(chosen).exists or not self._state_json(stack).get("resources"):
+        if not self._state_json(stack).get("resources"):
             return Outcome(Verdict.PASS, "a first deployment", figures=problems, files=files)
         drift = self.drift(stack)
         return Outcome(
             drift.verdict, drift.reason, drift.command, {**problems, **drift.figures}, {**files, **drift.files}
         )
 
-    def preview(self, stack: str, release: str) -> Outcome:
-        return _ran("preview", ["preview", "--stack", stack])
+    def preview(self, stack: str) -> Outcome:
+        return self._ran("preview", stack, ["preview"])
 
-    def up(self, stack: str, release: str) -> Outcome:
-        return _ran("up", ["up", "--stack", stack])
+    def up(self, stack: str) -> Outcome:
+        return self._ran("up", stack, ["up"])
 
-    def is_deployed(self, stack: str, release: str) -> bool:
-        arguments = ["pulumi", "--stack", stack, "--", "preview", "--refresh", *_NO_CHANGES]
-        return _ran("look", arguments).verdict is Verdict.PASS
+    def is_deployed(self, stack: str) -> bool:
+        return self._ran("look", stack, ["pulumi"], ["preview", "--refresh", *_NO_CHANGES]).verdict is Verdict.PASS
 
     def state(self, stack: str) -> StackState:
         resources = self._state_json(stack).get("resources") or []
@@ -121,17 +121,17 @@ class ProjectStacks:
         return StackState(digest(canonical(kept)), epoch, master)
 
     def smoke(self, stack: str) -> Outcome:
-        return _smoke(stack, ())
+        return self._smoke(stack, ())
 
     def failover(self, stack: str) -> Outcome:
-        return _smoke(stack, tuple(spec.id for spec in catalogue() if spec.id.startswith("failover.")))
+        return self._smoke(stack, tuple(spec.id for spec in catalogue() if spec.id.startswith("failover.")))
 
-    def teeth(self, stack: str) -> Outcome:
-        if not (ROOT / "tests/smoke/show_teeth.py").is_file():
-            return Outcome(Verdict.INCONCLUSIVE, "this checkout has no tests/smoke/show_teeth.py: nothing was shown")
+    def teeth(self, stack: str) -> Outcome:  # noqa: ARG002 - a scratch topology, whatever the stack
+        if not (self._tree.folder / "tests/smoke/show_teeth.py").is_file():
+            return Outcome(Verdict.INCONCLUSIVE, "the release has no tests/smoke/show_teeth.py: nothing was shown")
         with tempfile.TemporaryDirectory(prefix="teeth-") as folder:
             file = Path(folder) / "teeth.json"
-            done = _command([sys.executable, "-m", "tests.smoke.show_teeth", str(file)])
+            done = self._tree.python(["-m", "tests.smoke.show_teeth", str(file)])
             files = {"teeth.txt": done.stdout.encode()}
             if file.is_file():
                 files["teeth.json"] = file.read_bytes()
@@ -140,20 +140,20 @@ class ProjectStacks:
     def faults(self, stack: str) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
             file = Path(folder) / "faults.json"
-            done = _tool(["run", "--stack", stack, "--", "tools.faults", "--out", str(file)])
+            done = self._tool(stack, ["run"], ["tools.faults", "--out", str(file)])
             files = {"faults.txt": done.stdout.encode()}
             if file.is_file():
                 files["faults.json"] = file.read_bytes()
         return _shown(files, done.returncode, f"make faults STACK={stack}")
 
-    def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
+    def rehearsal(self, stack: str, consumers: Sequence[Consumer]) -> Outcome:
         contract = self._contract(stack)
-        if contract.sentinel_enabled and setting(choose(stack), "target") == "process":
+        if contract.sentinel_enabled and self._setting(stack, "target") == "process":
             return Outcome(
                 Verdict.INCONCLUSIVE,
                 f"not measured: stack {stack} runs no gateway (target process), so there is no address to roll back to",
             )
-        if setting(choose(stack), "contractMode") == "standalone":
+        if self._setting(stack, "contractMode") == "standalone":
             self._contract_mode(stack, "sentinel")  # an earlier rehearsal was killed before it went back
             contract = self._contract(stack)
         # Applications of both kinds write throughout: those that have not moved yet, and those that have.
@@ -184,21 +184,38 @@ class ProjectStacks:
         return replace(outcome, figures=figures, files=files)
 
     def share(self, canary: str, prod: str, percent: int, clients: Sequence[str] = ()) -> Outcome:
-        done = _command([sys.executable, "-m", "tools.share", "--stack", prod, "--percent", str(percent)])
+        arguments = ["-m", "tools.share", "--stack", prod, "--percent", str(percent)]
+        with self._files.lent(prod) as file:
+            done = self._tree.python(arguments, {FILE_VARIABLE: str(file)})
         lines = [line for line in done.stdout.splitlines() if line.strip()]
         command, files = f"make share STACK={prod} PERCENT={percent}", {"share.txt": done.stdout.encode()}
         if done.returncode != 0:
             return Outcome(Verdict.FAIL, " ".join(lines)[-300:], command, files=files)
         if not clients:
             return Outcome(Verdict.PASS, f"{percent} % to {canary}, not measured", command, files=files)
-        return _seen_share(percent, _command(clients, more={SHARE_VARIABLE: str(percent)}).stdout, command, files)
+        said = self._tree.run(clients, {SHARE_VARIABLE: str(percent)}).stdout
+        return _seen_share(percent, said, command, files)
 
     def drift(self, stack: str) -> Outcome:
-        arguments = ["pulumi", "--stack", stack, "--", "refresh", "--preview-only", *_NO_CHANGES]
-        seen = _ran("drift", arguments)
+        seen = self._ran("drift", stack, ["pulumi"], ["refresh", "--preview-only", *_NO_CHANGES])
         # Pulumi tells that there are differences, and their number only in words: one that is none, or at least one.
         figures = {"preflight.drift, differences": 0.0 if seen.verdict is Verdict.PASS else 1.0}
         return Outcome(seen.verdict, seen.reason, seen.command, figures, seen.files)
+
+    def passwords(self, stack: str) -> frozenset[str]:
+        if not self._state_json(stack).get("resources"):
+            return frozenset()
+        contract = self._contract(stack)
+        known = [contract.password, contract.sentinel_password, *contract.users.values()]
+        return frozenset({secret.get_secret_value() for secret in known} - {""})
+
+    def traces(self, stack: str) -> Iterator[tuple[str, bytes]]:
+        chosen = self._files.stack(stack)
+        for folder in (chosen.folder, chosen.state / "nodes" / stack):  # the second: target process
+            for file in sorted(folder.rglob("*.log")):
+                yield file.relative_to(chosen.state).as_posix(), file.read_bytes()
+        yield "Pulumi's state", canonical(self._state_json(stack))
+        yield chosen.config.name, chosen.config.read_bytes()
 
     def samples(self, folder: str, after: int) -> list[Sample]:
         return list(_undamaged(read_samples(ROOT / folder, after)))
@@ -206,13 +223,13 @@ class ProjectStacks:
     def newest(self, folder: str) -> Iterator[Sample]:
         return _undamaged(newest_samples(ROOT / folder))
 
-    def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
-        """`up` of the earlier commit, from a working tree of its own, on the same state and configuration."""
+    def restore(self, stack: str, contract: str = "keep") -> Outcome:
+        """`up` of the earlier commit, as any `up` of it."""
         together = contract == "standalone" and self._serves_alone(stack)
         if together:
-            declare(choose(stack), "contractMode", contract)
-        done = self._up_of(stack, release)
-        self._applied = (stack, release, contract) if together and done.verdict is Verdict.PASS else None
+            self._files.declare(stack, "contractMode", contract)
+        done = self._ran("restore", stack, ["up"])
+        self._applied = (stack, contract) if together and done.verdict is Verdict.PASS else None
         return done
 
     def _serves_alone(self, stack: str) -> bool:
@@ -222,43 +239,19 @@ class ProjectStacks:
         except RolloutError:
             return False
 
-    def _up_of(self, stack: str, release: str) -> Outcome:
-        chosen = choose(stack)
-        with tempfile.TemporaryDirectory(prefix="rollback-") as folder:
-            tree = Path(folder) / "tree"
-            added = subprocess.run(
-                ["git", "worktree", "add", "--detach", str(tree), release],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            if added.returncode != 0:
-                return Outcome(Verdict.ERROR, f"release {release} is no commit here: {added.stderr.strip()}")
-            try:
-                # The virtual environment is this tree's: a rollback must not wait for downloads.
-                (tree / ".venv").symlink_to(ROOT / ".venv")
-                ours = {"REDIS_STATE_DIR": str(chosen.state), "STACK_CONFIG_FILE": str(chosen.committed_config)}
-                return _ran("restore", ["up", "--stack", stack], tree, ours)
-            finally:
-                command = ["git", "worktree", "remove", "--force", str(tree)]
-                subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
-
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
         def declare() -> None:
-            self._contract_mode(stack, "standalone", release)
+            self._contract_mode(stack, "standalone")
 
-        return standalone.go(
-            self._contract(stack).application(), declare, [_placed(each, stack) for each in consumers], watch_s
-        )
+        contract, placed = self._contract(stack).application(), self._placed(consumers, stack)
+        return standalone.go(contract, declare, placed, watch_s, self._tree)
 
     def _back_to_sentinel(self, stack: str, consumers: Sequence[Consumer]) -> list[str]:
         """After a rehearsal, however it went. What went wrong with a consumer."""
-        if setting(choose(stack), "contractMode") != "standalone":
+        if self._setting(stack, "contractMode") != "standalone":
             return []
         self._contract_mode(stack, "sentinel")
-        return standalone.move([_placed(each, stack) for each in consumers], "sentinel")
+        return standalone.move(self._placed(consumers, stack), "sentinel", self._tree)
 
     def quorum(self, stack: str) -> bool | None:
         seen = observe(self._contract(stack))
@@ -266,36 +259,33 @@ class ProjectStacks:
             return None
         return all(not view.error and view.ckquorum.startswith("OK") for view in seen.sentinels)
 
-    def _contract_mode(self, stack: str, mode: str, release: str = "") -> None:
+    def _contract_mode(self, stack: str, mode: str) -> None:
         """Declare what applications are told, and apply it, with this release's program. Raises RolloutError."""
-        if release and self._applied == (stack, release, mode):
+        if self._applied == (stack, mode):
             return
-        declare(choose(stack), "contractMode", mode)
-        # The tree that is checked out is the failed release's: its `up` would undo the restore.
-        done = self._up_of(stack, release) if release else _ran("up", ["up", "--stack", stack])
+        self._files.declare(stack, "contractMode", mode)
+        done = self.up(stack)
         if done.verdict is not Verdict.PASS:
             raise RolloutError(f"`make up STACK={stack}` failed: {done.reason[-300:]}")
 
     def _contract(self, stack: str) -> OperatorContract:
-        with tempfile.TemporaryDirectory(dir=private_folder(choose(stack).folder)) as folder:
+        with tempfile.TemporaryDirectory(dir=private_folder(self._tree.state / stack)) as folder:
             file = Path(folder) / "contract.env"
-            done = _tool(["operator-env", "--stack", stack, "--out", str(file)])
+            done = self._tool(stack, ["operator-env", "--out", str(file)])
             if not file.is_file():
                 raise RolloutError(done.stdout.strip()[-300:] or f"stack {stack} has no contract")
             return read_operator_contract(file)
 
     def _state_json(self, stack: str) -> dict[str, list[dict[str, object]]]:
         """The deployment in the state, secrets encrypted."""
-        deployment = Deployment(choose(stack))
-        if not deployment.exists:
+        if not Deployment(self._files.stack(stack)).exists:
             return {}
-        try:
-            content = json.loads(call(["stack", "export"], deployment.environment))
-        except ToolError as error:
-            if "no stack named" in str(error):
+        done = self._tool(stack, ["pulumi"], ["stack", "export"], apart=True)
+        if done.returncode != 0:
+            if "no stack named" in done.stderr:
                 return {}
-            raise
-        return dict(content.get("deployment") or {})
+            raise RolloutError(f"the state of stack {stack} cannot be read: {done.stderr.strip()[-300:]}")
+        return dict(json.loads(done.stdout).get("deployment") or {})
 
     def _sentinels(self, stack: str) -> tuple[int | None, str | None]:
         """The largest configuration epoch that a Sentinel knows, and the master that it names."""
@@ -303,6 +293,69 @@ class ProjectStacks:
         views = [view for view in seen.sentinels if not view.error]
         newest = max(views, key=lambda view: view.config_epoch, default=None)
         return (newest.config_epoch, str(newest.master)) if newest else (None, None)
+
+    def _setting(self, stack: str, key: str) -> str:
+        return setting(self._files.stack(stack), key)
+
+    def _placed(self, consumers: Sequence[Consumer], stack: str) -> list[Consumer]:
+        return [_placed(each, self._files.stack(stack)) for each in consumers]
+
+    def _said(self, arguments: Sequence[str]) -> str:
+        """What the release's Python prints. Raises RolloutError."""
+        done = self._tree.python(arguments, apart=True)
+        if done.returncode != 0:
+            raise RolloutError(f"`python {' '.join(arguments[:2])}` failed: {done.stderr.strip()[-300:]}")
+        return done.stdout.strip()
+
+    def _tool(
+        self, stack: str, words: Sequence[str], rest: Sequence[str] = (), *, apart: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m tools.stack WORD --stack STACK ... -- REST`"""
+        with self._files.lent(stack) as file:
+            return self._tree.python(["-m", *_words(stack, words, rest)], {FILE_VARIABLE: str(file)}, apart=apart)
+
+    def _ran(self, name: str, stack: str, words: Sequence[str], rest: Sequence[str] = ()) -> Outcome:
+        """A command's outcome by its exit code, its output as evidence (pulumi shows secrets as [secret])."""
+        done = self._tool(stack, words, rest)
+        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        passed = done.returncode == 0 and bool(lines)
+        last = lines[-1].strip() if lines else "no output"
+        return Outcome(
+            Verdict.PASS if passed else Verdict.FAIL,
+            "as declared" if passed and name in ("drift", "look") else last,
+            shlex.join(["python", "-m", *_words(stack, words, rest)]),
+            files={f"{name}.txt": done.stdout.encode()},
+        )
+
+    def _smoke(self, stack: str, only: Sequence[str]) -> Outcome:
+        """The smoke suite's evidence; none, or one without a check, shows nothing."""
+        choice = ["--only", ",".join(only)] if only else []
+        with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
+            done = self._tool(stack, ["run"], ["smoke_tests", "--evidence", folder, *choice])
+            # Paths as the evidence names them: relative to its own file, which lies in the stack's folder.
+            home = Path(folder) / stack
+            files = {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+        command = shlex.join(["make", "smoke", f"STACK={stack}", *([f"ARGS={shlex.join(choice)}"] if choice else [])])
+        return _smoked(files, done.stdout, command)
+
+
+def _words(stack: str, words: Sequence[str], rest: Sequence[str]) -> list[str]:
+    return ["tools.stack", words[0], "--stack", stack, *words[1:], *(["--", *rest] if rest else [])]
+
+
+def _placed(consumer: Consumer, stack: Stack) -> Consumer:
+    """With what it does not say itself: the stack's cluster, and the one namespace that its contract is put into."""
+    if consumer.deployment is None:
+        return consumer
+    namespaces = read_config(stack.config).get("config", {}).get(f"{PROJECT}:contractNamespaces") or []
+    namespaces = json.loads(namespaces) if isinstance(namespaces, str) else namespaces
+    return consumer.model_copy(
+        update={
+            "namespace": consumer.namespace or (namespaces[0] if len(namespaces) == 1 else None),
+            "context": consumer.context or setting(stack, "kubeContext") or None,
+            "kubeconfig": consumer.kubeconfig or setting(stack, "kubeconfig") or None,
+        }
+    )
 
 
 def _undamaged(samples: Iterator[Sample]) -> Iterator[Sample]:
@@ -342,22 +395,6 @@ def _seen_share(percent: int, said: str, command: str, files: dict[str, bytes]) 
     return Outcome(verdict, reason, command, {"canary.share-off, points": off}, files)
 
 
-def _placed(consumer: Consumer, stack: str) -> Consumer:
-    """With what it does not say itself: the stack's cluster, and the one namespace that its contract is put into."""
-    if consumer.deployment is None:
-        return consumer
-    chosen = choose(stack)
-    namespaces = read_config(chosen.config).get("config", {}).get(f"{PROJECT}:contractNamespaces") or []
-    namespaces = json.loads(namespaces) if isinstance(namespaces, str) else namespaces
-    return consumer.model_copy(
-        update={
-            "namespace": consumer.namespace or (namespaces[0] if len(namespaces) == 1 else None),
-            "context": consumer.context or setting(chosen, "kubeContext") or None,
-            "kubeconfig": consumer.kubeconfig or setting(chosen, "kubeconfig") or None,
-        }
-    )
-
-
 def _toothed(files: dict[str, bytes], code: int) -> Outcome:
     """A pass only when every seeded fault was seen red."""
     command = "python -m tests.smoke.show_teeth FILE"
@@ -370,58 +407,6 @@ def _toothed(files: dict[str, bytes], code: int) -> Outcome:
         return Outcome(Verdict.INCONCLUSIVE, "no fault was seeded", command, files=files)
     reason = f"not red: {'; '.join(bad)}" if bad else f"{len(teeth)} times a seeded fault was seen red"
     return Outcome(Verdict.FAIL if bad or code else Verdict.PASS, reason, command, files=files)
-
-
-def _tool(
-    arguments: Sequence[str], place: Path = ROOT, more: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return _command([sys.executable, "-m", "tools.stack", *arguments], place, more)
-
-
-def _command(
-    command: Sequence[str], place: Path = ROOT, more: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            cwd=place,
-            env={**os.environ, **(more or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RolloutError(f"`{shlex.join(command)}` had not ended after {COMMAND_SECONDS:.0f} s") from None
-
-
-def _ran(name: str, arguments: Sequence[str], place: Path = ROOT, more: Mapping[str, str] | None = None) -> Outcome:
-    """A command's outcome by its exit code, its output as evidence (pulumi shows secrets as [secret])."""
-    done = _tool(arguments, place, more)
-    lines = [line for line in done.stdout.splitlines() if line.strip()]
-    passed = done.returncode == 0 and bool(lines)
-    reason = "as declared" if passed and name in ("drift", "look") else (lines[-1].strip() if lines else "no output")
-    return Outcome(
-        Verdict.PASS if passed else Verdict.FAIL,
-        reason,
-        shlex.join(["python", "-m", "tools.stack", *arguments]),
-        files={f"{name}.txt": done.stdout.encode()},
-    )
-
-
-def _smoke(stack: str, only: Sequence[str]) -> Outcome:
-    """The smoke suite's evidence; none, or one without a check, shows nothing."""
-    choice = ["--only", ",".join(only)] if only else []
-    with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
-        arguments = ["run", "--stack", stack, "--", "smoke_tests", "--evidence", folder, *choice]
-        done = _tool(arguments)
-        # Paths as the evidence names them: relative to its own file, which lies in the stack's folder.
-        home = Path(folder) / stack
-        files = {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    command = shlex.join(["make", "smoke", f"STACK={stack}", *([f"ARGS={shlex.join(choice)}"] if choice else [])])
-    return _smoked(files, done.stdout, command)
 
 
 def _smoked(files: dict[str, bytes], said: str, command: str) -> Outcome:

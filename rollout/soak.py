@@ -11,13 +11,15 @@ samples' monotonic clock; the wall clock plays no part, so its steps cannot add 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from prober.samples import Sample
 
 _RESETS_KEPT = 20
+_Seconds = Annotated[float, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0)]
 
 
 class Position(BaseModel):
@@ -34,15 +36,15 @@ class Position(BaseModel):
 class Credit(BaseModel):
     """How much soak has been earned so far, in seconds, and why it is not more."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     release: str
-    max_gap_s: float
-    credited_s: float = 0.0
-    samples: int = 0
-    failed: int = 0
-    lost_acks: int = 0
-    pauses: int = 0
+    max_gap_s: _Seconds
+    credited_s: _Seconds = 0.0
+    samples: _Count = 0
+    failed: _Count = 0
+    lost_acks: _Count = 0
+    pauses: _Count = 0
     resets: tuple[str, ...] = ()
     last: Position | None = None
     master: str | None = None

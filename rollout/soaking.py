@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
-from prober.samples import Sample, line_of, sample_of
+from prober.samples import Sample, SamplesDamaged, line_of, samples_in
 from rollout.durations import show
+from rollout.errors import RolloutError
 from rollout.evidence import RawFile
 from rollout.history import Run, StepRecord
 from rollout.judging import Seen, checks_of, judge
@@ -41,6 +43,7 @@ class Observed:
     evidence: list[dict[str, Any]]
     baseline: int
     quorum: bool | None
+    figures: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +55,7 @@ class Observed:
             "silent": self.silent,
             "evidence": self.evidence,
             "quorum": self.quorum,
+            "figures": self.figures,
         }
 
 
@@ -74,7 +78,7 @@ class Soaking:
         }
 
     def observe(self, now: datetime) -> Observed:
-        """Look once. Raises RolloutError when samples are damaged."""
+        """Look once. Samples that are damaged, or none that a prober takes, are a fail with the line's number."""
         begun = self._record.begun
         if begun is None:
             raise RuntimeError("observed before it began")
@@ -82,9 +86,12 @@ class Soaking:
         data = last.data if last else begun.data
         credit = Credit.model_validate(data["credit"]) if last else self._new()
         after = credit.last.sequence if credit.last else int(begun.data["after"])
-        fresh = self._stacks.samples(self._phase.samples, after)
-        base = self._fresh_baseline(int(data["baseline"]))
-        before = self._before(int(begun.data["after"])) if last is None else []
+        try:
+            fresh = self._stacks.samples(self._phase.samples, after)
+            base = self._fresh_baseline(int(data["baseline"]))
+            before = self._before(int(begun.data["after"])) if last is None else []
+        except RolloutError as error:
+            return self._refused(str(error), credit, str(data["state"]), int(data["baseline"]))
         evidence = keep(self._store, {**self._sorted(fresh), **jsonl("baseline", base), **jsonl("before", before)})
         credit = credit.add(fresh)
         state = self._stacks.state(self._phase.stack).state
@@ -108,6 +115,20 @@ class Soaking:
             evidence=evidence,
             baseline=base[-1].sequence if base else int(data["baseline"]),
             quorum=quorum,
+            figures=dict(drift.figures),
+        )
+
+    def _refused(self, reason: str, credit: Credit, state: str, baseline: int) -> Observed:
+        return Observed(
+            credit=credit,
+            outcome=Outcome(Verdict.FAIL, reason),
+            complete=False,
+            silent=False,
+            text=reason,
+            state=state,
+            evidence=[],
+            baseline=baseline,
+            quorum=None,
         )
 
     @property
@@ -150,6 +171,8 @@ class Soaking:
         except EvidenceLost as error:
             verdict = Verdict.FAIL if error.edited else Verdict.INCONCLUSIVE
             return Outcome(verdict, f"evidence: {error}")
+        except SamplesDamaged as error:
+            return Outcome(Verdict.FAIL, f"evidence: {error}")
         answers = [answer for entry in looks if (answer := entry.data.get("quorum")) is not None]
         epochs = [sample.epoch for sample in samples if sample.epoch is not None]
         return judge(
@@ -191,8 +214,11 @@ class Soaking:
         found: list[Sample] = []
         for piece in map(Piece.model_validate, pieces):
             if piece.name in names and len(found) < enough:
-                found += map(sample_of, fetch(self._store, piece).splitlines())
-        return sorted(found, key=lambda sample: sample.sequence)
+                found += samples_in(fetch(self._store, piece), piece.name)
+        found.sort(key=lambda sample: sample.sequence)
+        if twice := next((a for a, b in pairwise(found) if a.sequence == b.sequence), None):
+            raise SamplesDamaged(f"{names[0]}: sequence {twice.sequence} twice")
+        return found
 
     def _text(self, credit: Credit, needed: float, outcome: Outcome, silent: bool) -> str:
         text = f"{show(credit.credited_s)} of {show(needed)} credited, {credit.samples} samples, {credit.pauses} pauses"

@@ -35,18 +35,18 @@ class StackState:
 
 
 class Stacks(Protocol):
-    """Operations on stacks. All may raise RolloutError; all but `failover` may be repeated without harm."""
+    """Operations on stacks, all from one release's tree. May raise RolloutError; all but `failover` may be repeated."""
 
-    def preflight(self, stack: str, release: str) -> Outcome:
+    def preflight(self, stack: str) -> Outcome:
         """Settings, secrets, drift, engine and plugin versions, capacity."""
 
-    def preview(self, stack: str, release: str) -> Outcome:
+    def preview(self, stack: str) -> Outcome:
         """What `up` would do, shown and recorded."""
 
-    def up(self, stack: str, release: str) -> Outcome:
+    def up(self, stack: str) -> Outcome:
         """Deploy the release; finish what an interrupted run began."""
 
-    def is_deployed(self, stack: str, release: str) -> bool:
+    def is_deployed(self, stack: str) -> bool:
         """Whether `up` would change nothing: an interrupted one had come to its end."""
 
     def state(self, stack: str) -> StackState:
@@ -61,7 +61,7 @@ class Stacks(Protocol):
     def faults(self, stack: str) -> Outcome:
         """The subset of the fault matrix that this stack bears."""
 
-    def rehearsal(self, stack: str, release: str, consumers: Sequence[Consumer]) -> Outcome:
+    def rehearsal(self, stack: str, consumers: Sequence[Consumer]) -> Outcome:
         """Roll back and forward again under the ledger. Figures: rollback_s, lost_acks, gap_s."""
 
     def failover(self, stack: str) -> Outcome:
@@ -79,22 +79,27 @@ class Stacks(Protocol):
     def quorum(self, stack: str) -> bool | None:
         """Whether every Sentinel says CKQUORUM is OK; None when the stack has none."""
 
+    def passwords(self, stack: str) -> frozenset[str]:
+        """Those in use, to look for them where they must not be; none without a stack."""
+
+    def traces(self, stack: str) -> Iterator[tuple[str, bytes]]:
+        """What the stack leaves where others read it: its logs and its state, each with a name."""
+
     def samples(self, folder: str, after: int) -> list[Sample]:
         """The prober's samples with a larger sequence, oldest first. Raises RolloutError when they are damaged."""
 
     def newest(self, folder: str) -> Iterator[Sample]:
         """The prober's samples, newest first, read as far as they are asked for. Raises as `samples`."""
 
-    def restore(self, stack: str, release: str, contract: str = "keep") -> Outcome:
-        """The stack back to an earlier release.
+    def restore(self, stack: str, contract: str = "keep") -> Outcome:
+        """The stack back to this release, an earlier one.
 
         `contract`: "standalone" declares that in the same run, if its address serves; what is left for `standalone` to
         do then takes no run of its own.
         """
 
-    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float, release: str = "") -> Outcome:
+    def standalone(self, stack: str, consumers: Sequence[Consumer], watch_s: float) -> Outcome:
         """The contract to standalone at the gateway's address, without moving data; consumers restarted, watched.
 
-        `release`: the one that the stack has and keeps; without it, the one that is checked out. Refuses to go to an
-        address that does not serve.
+        The stack has this release and keeps it. Refuses to go to an address that does not serve.
         """

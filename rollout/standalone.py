@@ -18,6 +18,7 @@ from client.options import Options, RetryOptions
 from infra.contract import Contract
 from rollout.plan import Consumer
 from rollout.stacks import Outcome
+from rollout.working_tree import WorkingTree
 from smoke_tests.verdict import Verdict
 
 PROBE_KEY = "rollout:standalone-probe"
@@ -46,8 +47,17 @@ def refusal(contract: Contract) -> str:
     return ""
 
 
-def go(contract: Contract, declare: Callable[[], None], consumers: Sequence[Consumer], watch_s: float) -> Outcome:
-    """Check, `declare` the contract, move the consumers, watch them. Refused while the address does not serve."""
+def go(
+    contract: Contract,
+    declare: Callable[[], None],
+    consumers: Sequence[Consumer],
+    watch_s: float,
+    tree: WorkingTree | None = None,
+) -> Outcome:
+    """Check, `declare` the contract, move the consumers, watch them. Refused while the address does not serve.
+
+    `tree`: where consumers' commands run.
+    """
     started = time.monotonic()
     log: list[dict[str, object]] = []
     if reason := refusal(contract):
@@ -56,7 +66,7 @@ def go(contract: Contract, declare: Callable[[], None], consumers: Sequence[Cons
         )
     declare()
     log.append({"declared_s": round(time.monotonic() - started, 3)})
-    bad = move(consumers, "standalone")
+    bad = move(consumers, "standalone", tree)
     seconds = round(time.monotonic() - started, 3)
     log.append({"serving_s": seconds, "problems": bad})
     until = time.monotonic() + watch_s
@@ -69,9 +79,9 @@ def go(contract: Contract, declare: Callable[[], None], consumers: Sequence[Cons
     return Outcome(Verdict.FAIL if bad else Verdict.PASS, reason, figures=figures, files=_file(log))
 
 
-def move(consumers: Sequence[Consumer], mode: str) -> list[str]:
+def move(consumers: Sequence[Consumer], mode: str, tree: WorkingTree | None = None) -> list[str]:
     """Restart each in a rolling way, and wait until it says steadily that it is in this mode; what went wrong."""
-    return _each(lambda consumer: _move(consumer, mode), consumers)
+    return _each(lambda consumer: _move(consumer, mode, tree), consumers)
 
 
 def _each(look: Callable[[Consumer], str], consumers: Sequence[Consumer]) -> list[str]:
@@ -80,14 +90,22 @@ def _each(look: Callable[[Consumer], str], consumers: Sequence[Consumer]) -> lis
         return [problem for problem in pool.map(look, consumers) if problem]
 
 
-def _move(consumer: Consumer, mode: str) -> str:
+def _move(consumer: Consumer, mode: str, tree: WorkingTree | None = None) -> str:
     target = f"deployment/{consumer.deployment}"
     where = {"--namespace": consumer.namespace, "--context": consumer.context, "--kubeconfig": consumer.kubeconfig}
     kubectl = ["kubectl", *(word for option, value in where.items() if value for word in (option, value))]
     restart = [[*kubectl, "rollout", "restart", target], [*kubectl, "rollout", "status", target]]
     for command in [list(consumer.command)] if consumer.command else restart if consumer.deployment else []:
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=RESTART_S, check=False)
+            done = subprocess.run(
+                command,
+                cwd=tree.folder if tree else None,
+                env=tree.environment if tree else None,
+                capture_output=True,
+                text=True,
+                timeout=RESTART_S,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{consumer.name}: {command[0]}: {type(error).__name__}"
         if done.returncode != 0:

@@ -22,8 +22,19 @@ class Missing(Exception):
     """There is no such file. The message is its name."""
 
 
-class Store(Protocol):
-    """A place for files."""
+class Refused(RolloutError):
+    """The name leads out of the store, or through a link. The message says which."""
+
+
+class Readable(Protocol):
+    """A place that files are read from."""
+
+    def read(self, name: str) -> bytes:
+        """Raises Missing, and Refused for a name that leads out of it."""
+
+
+class Store(Readable, Protocol):
+    """A place for files. Every operation raises Refused for a name that leads out of it."""
 
     @property
     def address(self) -> str:
@@ -36,17 +47,11 @@ class Store(Protocol):
     def create(self, name: str, content: bytes) -> bool:
         """Write a new file so that it survives a power cut. False when the name is taken: nothing was written."""
 
-    def read(self, name: str) -> bytes:
-        """Raises Missing."""
-
     def names(self, folder: str) -> list[str]:
         """The files directly in the folder, sorted, without the folder's name."""
 
     def remove(self, name: str) -> None:
         """Remove the file; one that is gone is no error."""
-
-    def set_aside(self, name: str) -> None:
-        """Rename a damaged file out of the way, keeping its content for people."""
 
 
 def open_store(place: str) -> Store:
@@ -65,7 +70,7 @@ def open_store(place: str) -> Store:
 
 
 class FolderStore:
-    """A local folder. Every file is fsynced, and its name too."""
+    """A local folder. Every file is fsynced, and its name too. No link below it is followed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -79,7 +84,7 @@ class FolderStore:
         return self._root
 
     def create(self, name: str, content: bytes) -> bool:
-        path = self._root / name
+        path = self._at(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, unfinished = tempfile.mkstemp(prefix=".", suffix=".new", dir=path.parent)  # mode 0600
         try:
@@ -98,29 +103,30 @@ class FolderStore:
 
     def read(self, name: str) -> bytes:
         try:
-            return (self._root / name).read_bytes()
+            return self._at(name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise Missing(name) from None
 
     def names(self, folder: str) -> list[str]:
         try:
-            entries = list((self._root / folder).iterdir())
+            entries = list(self._at(folder).iterdir())
         except FileNotFoundError:
             return []
         return sorted(path.name for path in entries if path.is_file() and not path.name.startswith("."))
 
     def remove(self, name: str) -> None:
-        path = self._root / name
+        path = self._at(name)
         path.unlink(missing_ok=True)
         if path.parent.is_dir():
             _sync_folder(path.parent)
 
-    def set_aside(self, name: str) -> None:
-        path = self._root / name
-        handle, kept = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".torn", dir=path.parent)
-        os.close(handle)
-        path.replace(kept)
-        _sync_folder(path.parent)
+    def _at(self, name: str) -> Path:
+        path = self._root
+        for part in _parts(name):
+            path = path / part
+            if path.is_symlink():
+                raise Refused(f"{name} is or goes through a link, which may lead anywhere")
+        return path
 
 
 class ObjectStore:
@@ -175,14 +181,16 @@ class ObjectStore:
         except FileNotFoundError:
             return
 
-    def set_aside(self, name: str) -> None:
-        content, count = self.read(name), 1
-        while not self.create(f"{name}.{count}.torn", content):
-            count += 1
-        self.remove(name)
-
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        return "/".join((self._root, *_parts(name)))
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Raises Refused."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or not pure.parts or ".." in pure.parts or "\0" in name:
+        raise Refused(f"{name!r} leads out of the store")
+    return pure.parts
 
 
 def _creates_conditionally(filesystem: AbstractFileSystem) -> bool:

@@ -13,14 +13,17 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from xml.etree import ElementTree
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from smoke_tests.verdict import Verdict, of_run
 
 _COMPARE = {"<=": operator.le, "==": operator.eq, ">=": operator.ge}
+
+
+_Seconds = Annotated[float, Field(ge=0)]
 
 
 class _Model(BaseModel):
@@ -76,12 +79,14 @@ class Check(_Model):
     verdict: Verdict
     reason: str
     started: AwareDatetime
-    seconds: float
+    seconds: _Seconds
     command: str
     samples: Samples | None
 
     @model_validator(mode="after")
     def _is_earned(self) -> Self:
+        if self.measured is not None and self.measured.value < 0:
+            raise ValueError(f"{self.check}: {self.measured}: no check measures less than nothing")
         if self.verdict is Verdict.PASS and (self.measured is None or not self.threshold.holds(self.measured.value)):
             raise ValueError(f"{self.check}: a pass needs a figure that meets the threshold")
         return self
@@ -102,7 +107,7 @@ class Evidence(_Model):
     mode: Literal["sentinel", "standalone"]
     server: str
     started: AwareDatetime
-    seconds: float
+    seconds: _Seconds
     command: str
     verdict: Verdict
     checks: tuple[Check, ...]

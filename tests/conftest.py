@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +28,18 @@ def pytest_configure() -> None:
         from client.ledger import Ledger
 
         (Ledger.__init__.__kwdefaults__ or {})["interval_s"] = 0.01
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tested_release(pytestconfig: pytest.Config, record_testsuite_property: Callable[[str, object], None]) -> None:
+    """A JUnit file names the commit that it tested: a report takes it for no other."""
+    if pytestconfig.getoption("xmlpath"):
+        record_testsuite_property("release", _git("rev-parse", "HEAD") + ("-dirty" if _git("status", "-s") else ""))
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
 
 
 @pytest.fixture(scope="session")

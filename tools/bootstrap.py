@@ -172,9 +172,13 @@ def _say(message: str) -> None:
 
 
 def main() -> int:
+    """The environment of this project; or, with a folder that holds the lock files, the one in that folder."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: end what was started
     os.umask(os.umask(0o022) | 0o022)  # nobody else may write what we run
     try:
+        if sys.argv[1:]:
+            ensure(Path(sys.argv[1]), uv=shutil.which("uv"))
+            return 0
         ensure(ROOT, uv=shutil.which("uv"))
         keep_private(Path(os.environ.get("REDIS_STATE_DIR") or ROOT / ".state"))
     except BootstrapError as error:

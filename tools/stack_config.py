@@ -1,4 +1,4 @@
-"""The dev stack's configuration: the committed file, plus the salt and the secrets that only the copy may hold."""
+"""A stack's file: what is committed, what a release has, and what only the copy in use may hold: salt and secrets."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 from tools.errors import ToolError
 from tools.passwords import GENERATION_KEY, SECRET_KEYS
 from tools.private_files import replace
+from tools.stacks import PROJECT
 
 SALT = "encryptionsalt"
+# What the tools themselves write into a stack's file while it is operated; all else in it is a person's.
+OPERATED = tuple(f"{PROJECT}:{key}" for key in ("contractMode", "canaryShare", "cluster"))
+_SALTS = (SALT, "encryptedkey", "secretsprovider")
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -51,3 +55,46 @@ def refresh_copy(committed: Path, copy: Path, salt: str | None) -> dict[str, Any
     if after != before:
         replace(copy, yaml.safe_dump(after, sort_keys=False))
     return after
+
+
+def of_release(committed: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """A release's settings, with the secrets that are in use now and with what the tools have written since.
+
+    Secrets are never a release's: a rotation goes on working whichever release is deployed.
+    """
+    settings = {**_plain(committed), **_chosen(committed, OPERATED), **_chosen(ours, OPERATED)}
+    secret = {key: value for key, value in _config(ours).items() if _is_secret(key, value)}
+    rest = {key: value for key, value in committed.items() if key not in ("config", *_SALTS)}
+    return {**rest, **{key: ours[key] for key in _SALTS if key in ours}, "config": {**settings, **secret}}
+
+
+def same_settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a person's settings are the same: nothing but secrets and what the tools wrote differs."""
+    rest = [{key: value for key, value in each.items() if key not in ("config", *_SALTS)} for each in (one, other)]
+    return _plain(one) == _plain(other) and rest[0] == rest[1]
+
+
+def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything but the secrets: what decides what is deployed."""
+    return {key: value for key, value in _config(content).items() if not _is_secret(key, value)}
+
+
+def secrets_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The secrets as they lie there, encrypted, and the number of the CA that is made."""
+    return {key: value for key, value in _config(content).items() if _is_secret(key, value)}
+
+
+def _config(content: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(content.get("config") or {})
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    return key in (*SECRET_KEYS, GENERATION_KEY) or (isinstance(value, Mapping) and set(value) == {"secure"})
+
+
+def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings_of(content).items() if key not in OPERATED}
+
+
+def _chosen(content: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in _config(content).items() if key in keys}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.errors import ToolError
-from tools.paths import ROOT
+from tools.paths import ROOT, state_folder
 
 PROJECT = "redis-sentinel"
 # Only this stack gets a backend, a passphrase and passwords of its own making.
@@ -48,5 +48,4 @@ def choose(name: str) -> Stack:
     if not committed.is_file():
         known = ", ".join(sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml")))
         raise ToolError(f"stack '{name}' has no file {committed.name}\n  fix: create it, or choose one of: {known}")
-    state = Path(os.environ.get("REDIS_STATE_DIR") or ROOT / ".state").absolute()
-    return Stack(name, state, committed)
+    return Stack(name, state_folder(), committed)

@@ -10,8 +10,10 @@ from rollout.gate import decide
 from rollout.report.catalogue import LINES, RISKS, SECTIONS, WEIGHTS
 from rollout.report.figures import claim_of, figures, red_on, smoke_claims
 from rollout.report.inputs import Manifest
+from rollout.report.journaled import plan_of
 from rollout.report.model import AreaScore, Report, Risk, Section
 from rollout.report.raw import Read, read
+from rollout.report.required import required
 from smoke_tests.verdict import Verdict, worst
 
 FORMAT = 1
@@ -28,7 +30,7 @@ def build_from(manifest: Manifest, found: Read) -> Report:
     lines = {line.id: claim_of(line, measured.get(line.by, [])) for line in LINES}
     smoke = smoke_claims(found)
     claims = (*lines.values(), *smoke, *found.damaged)
-    decision = decide(claims, [line.id for line in LINES if line.required])
+    decision = decide(claims, required(plan_of(found)))
     areas = _areas(lines)
     return Report(
         format=FORMAT,

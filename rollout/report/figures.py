@@ -10,7 +10,7 @@ from datetime import datetime
 from prober.samples import Sample
 from rollout import triggers
 from rollout.evidence import Claim, RawFile, held_against, not_measured
-from rollout.report.catalogue import Line
+from rollout.report.catalogue import LEAST_TESTS, Line
 from rollout.report.inputs import Input
 from rollout.report.raw import Read
 from rollout.statistics import quantile
@@ -166,8 +166,9 @@ def _of_finding(finding: Finding, when: datetime | None, command: str, raw: tupl
 
 def _tests(read: Read) -> Iterable[Figure]:
     for given, run in read.junit:
-        reason = f"{run.executed} executed, {run.skipped} skipped"
-        value = run.failed if run.executed else None
+        least = LEAST_TESTS.get(given.name, 1)
+        reason = f"{run.executed} executed, {run.skipped} skipped, of at least {least}"
+        value = run.failed if run.executed >= least or run.failed else None
         yield Figure(f"junit:{given.name}", value, "failed tests", reason, given.when, given.command, (given.raw,))
 
 

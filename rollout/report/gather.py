@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from prober.samples import sample_of
+from prober.samples import SamplesDamaged, samples_in
+from rollout.clock import outside
 from rollout.errors import RolloutError
 from rollout.evidence import EvidenceError, load, seal
-from rollout.history import History, Run, StepRecord
+from rollout.faults import Faults
+from rollout.history import StepRecord, replay
 from rollout.journal import Entry
 from rollout.keeping import EvidenceLost, Piece, fetch
 from rollout.plan import TIMED
@@ -34,12 +36,18 @@ from rollout.report.inputs import (
     QuorumAnswer,
     Teeth,
 )
-from rollout.store import Store
+from rollout.report.order import NONSENSE, owed
+from rollout.store import Readable
 from smoke_tests.evidence import Check, Evidence
 from smoke_tests.verdict import Verdict
 
 COMMAND = "python -m rollout report"
+ENTRIES = "journal/entries.jsonl"
+# A release's tests ran before its rollout began, and not long before.
+TESTS_AGE = timedelta(days=30)
 _MEASURED = {line.by.removeprefix("measured:") for line in LINES if line.by.startswith("measured:")}
+# Reckoned from the evidence, whatever the journal says.
+_BY_EVIDENCE = {"faults.failed", "canary.share-off"}
 # A step's own figures, by the names that the engine asks of it.
 _NAMES = {
     "rollback_s": ("rollback.seconds", "s"),
@@ -50,34 +58,65 @@ M = TypeVar("M", bound=BaseModel)
 _MOVED = re.compile(r"master (\S+) -> (\S+?)(?:;|$)")
 
 
-class Gathering:
-    """One report's folder. It must be new: what else lies in it could be taken for evidence."""
+def write(path: Path, content: bytes) -> None:
+    """A new file of the folder. Raises RolloutError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except (OSError, ValueError) as error:
+        raise RolloutError(f"{path} cannot be written: {error}\n  fix: name another folder with --out") from None
 
-    def __init__(self, store: Store, history: History, run: Run, folder: Path) -> None:
+
+class Gathering:
+    """One report's folder. `put` leaves each file there; `verify` passes one that compares instead."""
+
+    def __init__(
+        self,
+        store: Readable,
+        entries: Sequence[Entry],
+        folder: Path,
+        put: Callable[[Path, bytes], None] = write,
+    ) -> None:
+        """Of the latest rollout that the entries have. Raises RolloutError when they have none."""
+        history = replay(entries)
+        if history.last is None:
+            raise RolloutError("the journal has no rollout")
         self._store = store
+        self._entries = entries
         self._history = history
-        self._run = run
+        self._run = history.last
         self._folder = folder
+        self._put = put
         self._inputs: list[Input] = []
         self._failovers: list[Failover] = []
         self._measurements: list[Measurement] = []
         self._quorum: list[QuorumAnswer] = []
         self._baseline = ""
 
-    def gather(self, made: datetime, head: str, tests: Iterable[tuple[str, Path]] = ()) -> Manifest:
+    def gather(self, made: datetime, tests: Iterable[tuple[str, Path]] = ()) -> Manifest:
         """Fill the folder. `tests`: JUnit files by the name of their suite.
 
-        Raises RolloutError when kept evidence is lost or edited, or the folder is not empty.
+        Raises RolloutError when kept evidence is lost or edited, or an entry is none that a rollout writes.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if any(self._folder.iterdir()):
-            raise RolloutError(f"{self._folder} is not empty\n  fix: name another folder with --out, or remove it")
+        try:
+            return self._gather(made, tests)
+        except NONSENSE as error:
+            what = f"the journal has an entry that no rollout writes: {type(error).__name__}"
+            raise RolloutError(f"no report: {what}\n  fix: restore the journal from a copy") from None
+
+    def _gather(self, made: datetime, tests: Iterable[tuple[str, Path]]) -> Manifest:
         for record in self._run.steps.values():
             for entry in [*record.observations, *([record.done] if record.done else [])]:
                 self._step(record, entry)
+            # What ran in a soak's last look; what an earlier one saw has set its clock back.
+            for entry in record.observations[-1:]:
+                self._figures(record, entry, str(entry.data.get("command") or "python -m prober"))
+        if self._run.searched:
+            self._searched(self._run.searched)
+        self._owed(made)
         for name, path in tests:
             self._junit(name, path, made)
-        self._journal(made, head)
+        self._journal(made)
         release = self._history.proven_before(self._run) or self._baseline or "none"
         return Manifest(
             project=self._run.plan.project,
@@ -95,27 +134,70 @@ class Gathering:
             self._sort(record, entry, path, command)
         if (answer := entry.data.get("quorum")) is not None:
             self._quorum.append(QuorumAnswer(when=entry.at, ok=bool(answer)))
-        for name, value in dict(entry.data.get("figures", {})).items():
-            id, _, unit = name.partition(", ")
-            id, unit = _NAMES.get(name, (id, unit)) if record.step.kind == "rehearsal" else (id, unit)
-            if id in _MEASURED:
-                self._measure(entry, id, float(value), unit, command)
+        if entry is record.done:
+            self._figures(record, entry, command)
         if record.step.kind == "up":
             self._measure(entry, "deploy.seconds", float(entry.data["seconds"]), "s", command)
 
+    def _figures(self, record: StepRecord | None, entry: Entry, command: str) -> None:
+        for name, value in dict(entry.data.get("figures", {})).items():
+            id, _, unit = name.partition(", ")
+            id, unit = _NAMES.get(name, (id, unit)) if record and record.step.kind == "rehearsal" else (id, unit)
+            if id in _MEASURED and id not in _BY_EVIDENCE:
+                self._measure(entry, id, float(value), unit, command)
+
+    def _shown(self, record: StepRecord, faults: Faults) -> bool:
+        return bool(faults.shown) and faults.stack == self._run.plan.phases[record.phase].stack
+
+    def _own_figures(
+        self, record: StepRecord, entry: Entry, figures: Mapping[str, float], times: Iterable[datetime], command: str
+    ) -> None:
+        """What the evidence says itself, if it is of the step's time; the journal's word is not asked."""
+        begun = record.begun.at if record.begun else entry.at
+        if any(outside(moment, begun, entry.at) for moment in times):
+            return
+        for name, value in figures.items():
+            id, _, unit = name.partition(", ")
+            if id in _BY_EVIDENCE:
+                self._measure(entry, id, value, unit, command)
+
+    def _searched(self, entry: Entry) -> None:
+        """Where passwords were looked for."""
+        for piece in entry.data["evidence"]:
+            self._restore(f"search/{entry.number:06d}", Piece.model_validate(piece))
+        self._figures(None, entry, str(entry.data["command"]))
+
+    def _owed(self, made: datetime) -> None:
+        """How much of the plan was not done; while it goes on nobody knows."""
+        if not self._run.end:
+            return
+        missing = owed(self._run)
+        note = ", ".join(missing[:3]) or "every step of every phase, in order"
+        value, id = float(len(missing)), "rollout.steps"
+        self._measurements.append(Measurement(id=id, value=value, unit="steps", when=made, command=COMMAND, note=note))
+
     def _measure(self, entry: Entry, id: str, value: float, unit: str, command: str) -> None:
-        note = f"{entry.data['step']}: {entry.data['reason']}"
+        note = f"{entry.data.get('step') or entry.data['action']}: {entry.data['reason']}"
         self._measurements.append(
             Measurement(id=id, value=value, unit=unit, when=entry.at, command=command or COMMAND, note=note)
         )
 
     def _sort(self, record: StepRecord, entry: Entry, path: Path, command: str) -> None:
-        if path.name == "samples.jsonl":
+        timed = record.step.kind in TIMED
+        if timed and path.name == "samples.jsonl":
             self._add("canary" if record.phase == "canary" else "soak", record, path, entry.at, command)
-        elif path.name == "baseline.jsonl":
+        elif timed and path.name == "baseline.jsonl":
             if not self._baseline:
-                self._baseline = sample_of(path.read_bytes().splitlines()[0]).release
+                self._baseline = _release_of(path)
             self._add("baseline", record, path, entry.at, command)
+        elif record.step.kind == "faults" and (faults := _is(Faults, path)) and self._shown(record, faults):
+            self._own_figures(record, entry, faults.figures, [each.when for each in faults.shown], command)
+        elif (
+            record.step.kind == "share"
+            and path.name == "clients.json"
+            and (off := _share_off(record, path)) is not None
+        ):
+            self._own_figures(record, entry, {"canary.share-off, points": off}, [], command)
         elif record.step.kind == "teeth" and _is(Teeth, path):
             self._add("teeth", record, path, entry.at, command)
         elif record.step.kind in ("smoke", "failover") and (evidence := _is(Evidence, path)):
@@ -155,7 +237,7 @@ class Gathering:
         except EvidenceError:
             return 0
 
-    def _journal(self, made: datetime, head: str) -> None:
+    def _journal(self, made: datetime) -> None:
         run = self._run
         self._lines("failovers", self._failovers, made)
         self._lines("measurements", self._measurements, made)
@@ -163,11 +245,14 @@ class Gathering:
         self._lines("phases", [phase for name in run.plan.phases if (phase := self._phase(name))], made)
         self._lines("approvals", [_approval(each) for each in run.approvals.values()], made)
         stacks = {f"stack of {name}": phase.stack for name, phase in run.plan.phases.items()}
+        head, who = self._entries[-1].head, run.starter or "nobody that is named"
         facts = {"rollout": run.id, "plan": run.plan.hash, "journal's head": head, "state": run.end or "under way"}
         path = self._folder / "journal" / "facts.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(facts | stacks, indent=2) + "\n", encoding="utf-8")
+        self._put(path, (json.dumps(facts | {"started by": who} | stacks, indent=2) + "\n").encode())
         self._add("facts", None, path, made, COMMAND)
+        path = self._folder / ENTRIES
+        self._put(path, b"".join(entry.to_bytes() for entry in self._entries))
+        self._add("journal", None, path, made, COMMAND)
 
     def _phase(self, name: str) -> PhaseRecord | None:
         records = [each for each in self._run.steps.values() if each.phase == name]
@@ -190,32 +275,30 @@ class Gathering:
         )
 
     def _junit(self, name: str, path: Path, made: datetime) -> None:
-        target = self._folder / "tests" / f"{name}.xml"
-        target.parent.mkdir(exist_ok=True)
+        target = self._folder / tests_file(name)
         try:
-            target.write_bytes(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise RolloutError(f"{path} cannot be read: {error.strerror}\n  fix: --junit {name}=FILE") from None
-        self._add("junit", None, target, made, "make test", name)
+        self._put(target, content)
+        self._add("junit", None, target, made, "make test", name, self._run.started - TESTS_AGE)
 
     def _lines(self, kind: Kind, rows: Iterable[BaseModel], made: datetime) -> None:
         text = "".join(row.model_dump_json() + "\n" for row in rows)
         if not text:
             return
         path = self._folder / "journal" / f"{kind}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        self._put(path, text.encode())
         self._add(kind, None, path, made, COMMAND)
 
     def _restore(self, folder: str, piece: Piece) -> Path:
         """The kept file under its own name, which may have folders in it."""
         name = PurePosixPath(piece.name)
-        if name.is_absolute() or ".." in name.parts:
-            raise RolloutError(f"{piece.name} leads out of the report's folder; nothing more was written")
+        if name.is_absolute() or ".." in name.parts or not name.parts or not piece.name.isprintable():
+            raise RolloutError(f"{piece.name!r} leads out of the report's folder; nothing more was written")
         path = self._folder / folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            path.write_bytes(fetch(self._store, piece))
+            self._put(path, fetch(self._store, piece))
         except EvidenceLost as error:
             raise RolloutError(
                 f"no report: evidence {error}\n  fix: restore the journal's folder from a copy; what cannot be shown "
@@ -224,11 +307,54 @@ class Gathering:
         return path
 
     def _add(
-        self, kind: Kind, record: StepRecord | None, path: Path, when: datetime, command: str, name: str = ""
+        self,
+        kind: Kind,
+        record: StepRecord | None,
+        path: Path,
+        when: datetime,
+        command: str,
+        name: str = "",
+        since: datetime | None = None,
     ) -> None:
-        phase = record.phase if record else "all"
-        raw = seal(self._folder, path)
-        self._inputs.append(Input(kind=kind, phase=phase, raw=raw, when=when, command=command, name=name))
+        begun = record.begun.at if record and record.begun else None
+        self._inputs.append(
+            Input(
+                kind=kind,
+                phase=record.phase if record else "all",
+                raw=seal(self._folder, path),
+                when=when,
+                command=command,
+                name=name,
+                stack=self._run.plan.phases[record.phase].stack if record else "",
+                since=since or begun,
+                until=when,
+            )
+        )
+
+
+def tests_file(suite: str) -> str:
+    """Where a suite's JUnit file is in a report's folder."""
+    return f"tests/{suite}.xml"
+
+
+def _share_off(record: StepRecord, path: Path) -> float | None:
+    """How far production's clients were from the share, in points; None when they did not say."""
+    try:
+        told = json.loads(path.read_bytes().splitlines()[-1])
+        clients, canary = int(told["clients"]), int(told["canary"])
+        if not 0 <= canary <= clients:
+            return None
+        return round(abs(100 * canary / clients - (record.step.percent or 0)), 3)
+    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _release_of(path: Path) -> str:
+    """Of the first sample; '' when there is none that can be read, which the report will say."""
+    try:
+        return next((sample.release for sample in samples_in(path.read_bytes(), path.name)), "")
+    except SamplesDamaged:
+        return ""
 
 
 def _is(model: type[M], path: Path) -> M | None:

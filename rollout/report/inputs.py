@@ -12,14 +12,15 @@ quorum        one QuorumAnswer a line: CKQUORUM, asked while watching
 teeth         what rollout/teeth.py wrote
 phases        one PhaseRecord a line
 approvals     one Approval a line
+journal       the journal's entries, one a line, from the first one of all to the last before the report
 facts         a JSON object of texts: the configuration to be shown, no secrets
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from rollout.evidence import RawFile
 from smoke_tests.verdict import Verdict
@@ -36,8 +37,14 @@ Kind = Literal[
     "teeth",
     "phases",
     "approvals",
+    "journal",
     "facts",
 ]
+
+
+# No figure of ours is below zero: one that were could make up for another.
+_Figure = Annotated[float, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0)]
 
 
 class _Record(BaseModel):
@@ -45,7 +52,10 @@ class _Record(BaseModel):
 
 
 class Input(_Record):
-    """One raw file. `command`: what made it, and `when`; `phase`: staging, canary or prod."""
+    """One raw file. `command`: what made it, and `when`; `phase`: staging, canary or prod.
+
+    What it is bound to: it has to be of this `stack` and of the time from `since` to `until`, its step's.
+    """
 
     kind: Kind
     phase: str
@@ -53,6 +63,9 @@ class Input(_Record):
     when: AwareDatetime
     command: str
     name: str = ""
+    stack: str = ""
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
 
 
 class Manifest(_Record):
@@ -69,7 +82,7 @@ class Measurement(_Record):
     """One figure that something measured."""
 
     id: str
-    value: float
+    value: _Figure
     unit: str
     when: AwareDatetime
     command: str
@@ -84,10 +97,10 @@ class Failover(_Record):
     kind: Literal["planned", "crash"]
     old: str
     new: str
-    gap_ms: float
-    completed_s: float
-    acknowledged: int
-    lost: int
+    gap_ms: _Figure
+    completed_s: _Figure
+    acknowledged: _Count
+    lost: _Count
 
 
 class QuorumAnswer(_Record):
@@ -104,8 +117,8 @@ class PhaseRecord(_Record):
     stack: str
     began: AwareDatetime
     ended: AwareDatetime | None
-    required_soak_s: float
-    credited_soak_s: float
+    required_soak_s: _Figure
+    credited_soak_s: _Figure
     verdict: Verdict
     note: str = ""
 
@@ -119,7 +132,7 @@ class Approval(_Record):
     reason: str
     plan_sha256: str
     state_sha256: str
-    config_epoch: int
+    config_epoch: _Count
 
 
 class Tooth(_Record):

@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 
 from pydantic import BaseModel, TypeAdapter
 
-from prober.samples import Sample, sample_of
+from prober.samples import Sample, SamplesDamaged, samples_in
 from rollout.evidence import Claim, EvidenceError, RawFile, load, not_measured, verdict_of
+from rollout.report.bound import is_bound, samples_are_bound, smoke_is_bound, tests_are_bound
 from rollout.report.inputs import (
     Approval,
     Failover,
@@ -54,6 +55,7 @@ class Read:
     teeth: list[tuple[Input, Teeth]] = field(default_factory=list)
     phases: list[tuple[Input, list[PhaseRecord]]] = field(default_factory=list)
     approvals: list[tuple[Input, list[Approval]]] = field(default_factory=list)
+    journal: list[tuple[Input, bytes]] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
     damaged: list[Claim] = field(default_factory=list)
 
@@ -73,6 +75,8 @@ def read(manifest: Manifest, root: Path) -> Read:
             _read(given, load(root, given.raw), root, manifest, found)
         except EvidenceError as error:
             found.damaged.append(_damaged(given, verdict_of(error), str(error)))
+        except SamplesDamaged as error:
+            found.damaged.append(_damaged(given, Verdict.FAIL, str(error)))
         except (ValueError, ElementTree.ParseError) as error:
             # Pydantic's message quotes the input, which may be anything.
             said = type(error).__name__
@@ -84,13 +88,17 @@ def _read(given: Input, content: bytes, root: Path, manifest: Manifest, found: R
     match given.kind:
         case "smoke":
             evidence = Evidence.model_validate_json(content)
+            smoke_is_bound(given, evidence)
             _check_samples(given, evidence, root)
             found.smoke.append((given, evidence))
         case "junit":
-            found.junit.append((given, _test_run(content)))
+            suite = ElementTree.fromstring(content)  # noqa: S314 - by its hash, and parsed without fetching anything
+            tests_are_bound(given, suite, manifest.release)
+            found.junit.append((given, _test_run(suite)))
         case "baseline" | "canary" | "soak":
-            samples = _lines(content, sample_of)
+            samples = list(samples_in(content, given.raw.path))
             _check_release(given, samples, manifest)
+            samples_are_bound(given, samples)
             found.samples.append((given, samples))
         case "failovers":
             found.failovers.append((given, _lines(content, Failover.model_validate_json)))
@@ -99,11 +107,15 @@ def _read(given: Input, content: bytes, root: Path, manifest: Manifest, found: R
         case "quorum":
             found.quorum.append((given, _lines(content, QuorumAnswer.model_validate_json)))
         case "teeth":
-            found.teeth.append((given, Teeth.model_validate_json(content)))
+            teeth = Teeth.model_validate_json(content)
+            is_bound(given, teeth.when)
+            found.teeth.append((given, teeth))
         case "phases":
             found.phases.append((given, _lines(content, PhaseRecord.model_validate_json)))
         case "approvals":
             found.approvals.append((given, _lines(content, Approval.model_validate_json)))
+        case "journal":
+            found.journal.append((given, content))
         case "facts":
             found.facts.update(_FACTS.validate_python(json.loads(content)))
 
@@ -129,13 +141,14 @@ def smoke_samples(given: Input, evidence: Evidence) -> list[RawFile]:
 
 
 def _lines(content: bytes, parse: Callable[[bytes], T]) -> list[T]:
-    """One value a line; a torn last line, which a killed writer leaves, is left out."""
-    return [parse(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    """One value a line. Raises ValueError for a last line that was cut: these files are written whole."""
+    if content and not content.endswith(b"\n"):
+        raise ValueError("the last line was cut")
+    return [parse(line) for line in content.splitlines()]
 
 
-def _test_run(content: bytes) -> TestRun:
+def _test_run(root: ElementTree.Element) -> TestRun:
     """Counted from the cases themselves: a suite's own totals may say anything."""
-    root = ElementTree.fromstring(content)  # noqa: S314 - our own runner's file, by its hash
     cases = list(root.iter("testcase"))
     skipped = sum(case.find("skipped") is not None for case in cases)
     failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)

@@ -1,66 +1,97 @@
-"""Whether a report still says what its raw files say: everything is worked out again and compared, byte by byte."""
+"""Whether a report can be believed: nothing in it is taken at its word, and nothing outside its folder is read.
+
+Everything is worked out again from the raw files and compared, byte by byte, the renderings for people too; the raw
+files are held against the journal, the journal against the plan, and its head against one that was told outside.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from rollout.evidence import digest
-from rollout.report.build import build
-from rollout.report.model import Report, to_json
+from rollout.evidence import EvidenceError, below
+from rollout.report import journaled
+from rollout.report.build import build_from
+from rollout.report.model import Report
+from rollout.report.raw import Read, read
+from rollout.report.write import rendered
 
-SUMS = "SHA256SUMS"
 
+def verify(report_json: Path, heads: Collection[str] = (), now: datetime | None = None) -> list[str]:
+    """What is wrong with the report; nothing when it holds. The raw files are looked for beside it.
 
-def verify(report_json: Path) -> list[str]:
-    """What is wrong with the report; nothing when it holds. The raw files are looked for beside it."""
+    `heads`: what the journal's head was at some time, as told outside of it; `now`: nothing may be of later.
+    """
     try:
-        content = report_json.read_bytes()
-        told = Report.model_validate_json(content)
-    except OSError as error:
-        return [f"{report_json} cannot be read: {error.strerror}"]
+        told, found, again = _redone(report_json)
+    except EvidenceError as error:
+        return [str(error)]
+    problems = list(_contents(report_json.parent, told, found, again))
+    now = now or datetime.now(UTC)
+    problems += journaled.problems(told.manifest, told.verdict, found, report_json.parent, now)
+    problems += [f"the journal never had the head {head}" for head in sorted(set(heads) - heads_of(found))]
+    return list(dict.fromkeys(problems))
+
+
+def contents(report_json: Path) -> list[str]:
+    """Only whether the report is what its raw files say, whatever they are: of a report without a journal."""
+    try:
+        told, found, again = _redone(report_json)
+    except EvidenceError as error:
+        return [str(error)]
+    return list(_contents(report_json.parent, told, found, again))
+
+
+def heads_of(found: Read) -> set[str]:
+    """Every head that the report's journal has had."""
+    try:
+        return {entry.head for entry in journaled.entries_of(found)}
+    except ValueError:
+        return set()
+
+
+def _redone(report_json: Path) -> tuple[Report, Read, Report]:
+    """The report as it is told, what its raw files hold, and the report that follows from them."""
+    folder = report_json.parent
+    try:
+        told = Report.model_validate_json(_content(folder, report_json.name))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        return [f"{report_json} is no report: {'.'.join(map(str, first['loc']))}: {first['msg']}"]
-    again = build(told.manifest, report_json.parent)
-    damaged = [claim.reason for claim in again.claims if claim.id.startswith("evidence.")]
-    problems = [*damaged, *_differences(told, again)]
-    if not problems and content != to_json(again).encode():
-        problems.append(f"{report_json.name} was changed in what is not a claim")
-    return [*problems, *_renderings(report_json.parent)]
+        where = ".".join(map(str, first["loc"]))
+        raise EvidenceError(f"{report_json} is no report: {where}: {first['msg']}") from None
+    found = read(told.manifest, folder)
+    return told, found, build_from(told.manifest, found)
 
 
-def _differences(told: Report, again: Report) -> list[str]:
-    found = []
+def _contents(folder: Path, told: Report, found: Read, again: Report) -> Iterator[str]:
+    yield from (claim.reason for claim in again.claims if claim.id.startswith("evidence."))
+    differences = list(_differences(told, again))
+    yield from differences
+    for name, content in rendered(again, found).items():
+        try:
+            if _content(folder, name) != content and not (differences and name == "report.json"):
+                yield f"{name} was changed: it is not what the evidence says"
+        except EvidenceError as error:
+            yield str(error)
+
+
+def _content(folder: Path, name: str) -> bytes:
+    try:
+        return below(folder, name).read_bytes()
+    except OSError as error:
+        raise EvidenceError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _differences(told: Report, again: Report) -> Iterator[str]:
     if told.verdict is not again.verdict:
-        found.append(f"the report says {told.verdict}, its evidence says {again.verdict}")
+        yield f"the report says {told.verdict}, its evidence says {again.verdict}"
     if told.score != again.score:
-        found.append(f"the report scores {told.score}, its evidence {again.score}")
+        yield f"the report scores {told.score}, its evidence {again.score}"
     now = {claim.id: claim for claim in again.claims}
     before = {claim.id: claim for claim in told.claims}
-    found += [f"{id}: the report has no such claim, its evidence has" for id in now if id not in before]
-    found += [f"{id}: not in the evidence" for id in before if id not in now]
-    found += [f"{id}: the evidence says otherwise" for id in now if id in before and before[id] != now[id]]
-    return found
-
-
-def _renderings(folder: Path) -> list[str]:
-    """The files for people must be those that were written with the JSON."""
-    try:
-        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return [f"{SUMS} is missing or damaged"]
-    found = []
-    for line in lines:
-        noted, _, name = line.partition("  ")
-        path = folder / Path(name).name
-        if not path.is_file():
-            found.append(f"{name} is missing")
-        elif digest(path.read_bytes()) != noted:
-            found.append(f"{name} was changed")
-    named = {line.partition("  ")[2] for line in lines}
-    return [
-        *found,
-        *(f"{SUMS} does not name {name}" for name in ("report.json", "report.md", "report.html") if name not in named),
-    ]
+    yield from (f"{id}: the report has no such claim, its evidence has" for id in now if id not in before)
+    yield from (f"{id}: not in the evidence" for id in before if id not in now)
+    yield from (f"{id}: the evidence says otherwise" for id in now if id in before and before[id] != now[id])

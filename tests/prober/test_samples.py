@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from prober.samples import Sample, SamplesDamaged, line_of, newest_samples, read_samples, sample_files
+from prober.samples import Sample, SamplesDamaged, line_of, newest_samples, read_samples, sample_files, samples_in
 from prober.store import Limits, SampleStore
 
 
@@ -123,3 +127,44 @@ def test_a_line_that_is_no_sample_is_named(tmp_path: Path) -> None:
     (tmp_path / "samples-000000000000.jsonl").write_bytes(line_of(sample(0)) + b'{"sequence":1}\n')
     with pytest.raises(SamplesDamaged, match="line 2 is no sample"):
         list(read_samples(tmp_path))
+
+
+HOSTILE = {
+    "lost acks below zero": ('"lost_acks":0', '"lost_acks":-100', "line 1 is no sample: lost_acks"),
+    "a latency of NaN": ('"latency_ms":1.5', '"latency_ms":NaN', "line 1 is no sample: latency_ms"),
+    "an endless latency": ('"latency_ms":1.5', '"latency_ms":Infinity', "line 1 is no sample: latency_ms"),
+    "a latency that is too large": ('"latency_ms":1.5', '"latency_ms":1e400', "line 1 is no sample: latency_ms"),
+    "a latency below zero": ('"latency_ms":1.5', '"latency_ms":-1', "line 1 is no sample: latency_ms"),
+    "a clock that is no number": ('"monotonic_s":0.1', '"monotonic_s":NaN', "line 2 is no sample: monotonic_s"),
+    "a clock that goes back": ('"monotonic_s":0.1', '"monotonic_s":-0.1', "line 2 is no sample: monotonic_s"),
+    "a clock before the last": ('"monotonic_s":0.2', '"monotonic_s":0.05', "line 3 does not follow: the clock"),
+    "a sequence twice": ('"sequence":2', '"sequence":1', "line 3 does not follow: sequence 1 after 1"),
+    "a sequence below zero": ('"sequence":1', '"sequence":-1', "line 2 is no sample: sequence"),
+    "an epoch below zero": ('"epoch":1', '"epoch":-1', "line 1 is no sample: epoch"),
+    "a wall clock without a zone": ('00:00Z","operation":"write"', '00:00","operation":"write"', "line 1 is no sample"),
+    "a release of a million letters": ('"release":"r1"', f'"release":"{"r" * 1_000_000}"', "line 1 is no sample"),
+    "a boot that comes again": ('"boot_id":"boot","monotonic_s":0.2', '"boot_id":"b","monotonic_s":0.2', "line 4 does"),
+}
+
+
+@pytest.mark.parametrize("forgery", HOSTILE)
+def test_what_no_prober_writes_is_named_by_its_line(forgery: str, tmp_path: Path) -> None:
+    old, new, said = HOSTILE[forgery]
+    content = b"".join(line_of(sample(number)) for number in range(4)).decode()
+    assert old in content
+    (tmp_path / "samples-000000000000.jsonl").write_text(content.replace(old, new, 1))
+    with pytest.raises(SamplesDamaged, match=said):
+        list(read_samples(tmp_path))
+
+
+@given(st.lists(st.one_of(st.binary(max_size=200), st.sampled_from(sorted(HOSTILE)))))
+def test_whatever_stands_in_a_file_it_is_read_or_refused_in_words(parts: list[bytes | str]) -> None:
+    """Whole lines with one thing wrong, and bytes of any kind between them."""
+    good = "".join(line_of(sample(number)).decode() for number in range(4))
+    content = b"".join(
+        part if isinstance(part, bytes) else good.replace(*HOSTILE[part][:2], 1).encode() + b"\n" for part in parts
+    )
+    with suppress(SamplesDamaged):
+        read = list(samples_in(content, "samples.jsonl"))
+        assert all(before.sequence < after.sequence for before, after in pairwise(read))
+        assert all(each.lost_acks >= 0 for each in read)

@@ -10,7 +10,7 @@ from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
 
 from rollout.errors import RolloutError
 from rollout.journal import Journal, JournalDamaged
-from rollout.store import FolderStore, Missing, ObjectStore, Store, open_store
+from rollout.store import FolderStore, Missing, ObjectStore, Refused, Store, open_store
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
 
@@ -55,16 +55,35 @@ def test_a_missing_entry_is_noticed(store: Store) -> None:
         Journal(store)
 
 
-def test_a_torn_last_entry_was_never_written_and_is_kept_aside(store: Store) -> None:
+def test_a_cut_last_entry_is_damage(store: Store) -> None:
+    """An entry appears whole, by a link or one request, so no crash leaves this."""
     filled(store)
-    torn = store.read("journal/000003.json")[:40]
-    overwrite(store, "journal/000003.json", torn)
-    journal = Journal(store)
-    assert len(journal.entries) == 2
-    journal.append("run", "noted", {"n": "again"})
-    assert [entry.data["n"] for entry in Journal(store).entries] == [0, 1, "again"]
-    (kept,) = [name for name in store.names("journal") if name.endswith(".torn")]
-    assert store.read(f"journal/{kept}") == torn
+    cut = store.read("journal/000003.json")[:40]
+    overwrite(store, "journal/000003.json", cut)
+    with pytest.raises(JournalDamaged, match="entry 3 is not an entry: it was cut"):
+        Journal(store)
+    assert store.read("journal/000003.json") == cut
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../outside", "", "."])
+def test_no_name_leads_out_of_the_store(store: Store, name: str) -> None:
+    for use in (store.read, store.names, store.remove, lambda name: store.create(name, b"")):
+        with pytest.raises(Refused, match="leads out"):
+            use(name)
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    journal, elsewhere = tmp_path / "journal", tmp_path / "elsewhere"
+    filled(FolderStore(elsewhere))
+    journal.mkdir()
+    (journal / "journal").symlink_to(elsewhere / "journal")
+    with pytest.raises(Refused, match="a link"):
+        FolderStore(journal).read("journal/000001.json")
+    (journal / "journal").unlink()
+    (journal / "journal").mkdir()
+    (journal / "journal" / "000001.json").symlink_to(elsewhere / "journal" / "000001.json")
+    with pytest.raises(JournalDamaged, match="a link"):
+        Journal(FolderStore(journal))
 
 
 def test_a_torn_entry_in_the_middle_is_damage(store: Store) -> None:

@@ -84,9 +84,10 @@ def test_what_could_be_chance_does_not_hold_production_back() -> None:
 
 def judged_in_production(home: Path, before: list[Sample], after: list[Sample]) -> tuple[Engine, Code]:
     """A rollout up to its look at production's soak; `before` is there when the `up` begins."""
-    stacks = FolderStacks(home / "stacks")
+    plan = PLAN.replace("approval, ", "", 1)
+    stacks = FolderStacks(home / "stacks", plan=plan)
     engine = Engine(FolderStore(home / "journal"), stacks, lambda _line: None)
-    engine.start(read(PLAN.replace("approval, ", "", 1)), "r1")
+    engine.start(read(plan), "r1")
     assert engine.advance().code is Code.WAITING  # the canary is done
     stacks.feeds["prod"] = list(before)
     engine.approve("ann", "a test")
@@ -119,7 +120,7 @@ def test_what_else_ran_on_the_machine_long_before_the_up_is_no_measure(tmp_path:
 
 def test_the_engine_counts_the_failovers_of_the_journal_by_their_epoch(tmp_path: Path) -> None:
     plan = UNATTENDED.replace("{soak: 30s}]}", "failover, {soak: 30s}]}")
-    stacks = FolderStacks(tmp_path / "stacks")
+    stacks = FolderStacks(tmp_path / "stacks", plan=plan)
     # The first sample of the soak still names the epoch before the failover.
     stacks.feeds["staging"] = [sample(0)]
     engine = Engine(FolderStore(tmp_path / "journal"), stacks, lambda _line: None)

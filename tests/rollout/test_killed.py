@@ -45,7 +45,7 @@ class Lab:
         output = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(output), "w", buffering=1) for _ in range(2))
         os.environ["ROLLOUT_PLAN"], os.environ["ROLLOUT_JOURNAL"] = str(self.folder / "rollout.yaml"), str(self.journal)
-        make_app(lambda: self.stacks)(list(arguments))
+        make_app(lambda *_: self.stacks)(list(arguments))
 
     def run(self, *arguments: str) -> tuple[int | None, str]:
         process = self.command(*arguments)

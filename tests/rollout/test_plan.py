@@ -45,6 +45,7 @@ def test_every_problem_at_once() -> None:
         (", {share: 0}", "", "`share: 0` in prod"),
         ("stack: canary", "stack: prod", "a stack of its own"),
         ("{monitoring: 30s}", "teeth", "a soak or monitoring step"),
+        ("project: tried", "project: tried\nbranch: --all", r"branch: found '--all'"),
         ("preview, up, smoke, rehearsal", "preview, up, {soak: 1s}, smoke, rehearsal", "soak after smoke"),
     ],
 )

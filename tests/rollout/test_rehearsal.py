@@ -15,6 +15,7 @@ from rehearsal.clients import together
 from rehearsal.crowd_pods import RANGE, networks_of, nodes_of, pod
 from rehearsal.place import Place, RehearsalError, made
 from rehearsal.stage import Stage, bucket, docker, kubernetes, processes
+from rehearsal.story import _head
 from rehearsal.troubles import EVERY, FEW, Going, Trouble
 from rollout import triggers
 from rollout.plan import read
@@ -163,3 +164,9 @@ def test_an_impatient_user_is_told_what_is_left(tmp_path: Path, monkeypatch: pyt
         made(),
     ):
         raise KeyboardInterrupt
+
+
+def test_the_head_that_advance_tells_is_the_one_that_is_compared() -> None:
+    told = f"journal: entry 42, head {'ab' * 32}"
+    assert _head(["done: r1 serves all clients, proven", told]) == "ab" * 32
+    assert _head([]) == _head(["done"]) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rollout.evidence import digest
 from rollout.plan import read
 from rollout.store import FolderStore
 from tests.rollout.fakes import UNATTENDED, FolderStacks
+from tests.rollout.report_sample import junit
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
 
@@ -33,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(home: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(make_app(lambda: FolderStacks(home / "stacks")), arguments)
+    return CliRunner().invoke(make_app(lambda *_: FolderStacks(home / "stacks")), arguments)
 
 
 def on(home: Path) -> tuple[str, ...]:
@@ -102,7 +104,7 @@ def test_lost_evidence_makes_no_report(home: Path, tmp_path: Path) -> None:
 
 def test_tests_of_a_junit_file(home: Path, tmp_path: Path) -> None:
     xml = tmp_path / "unit.xml"
-    xml.write_text("<testsuite><testcase name='a'/></testsuite>")
+    xml.write_text(junit(200, release="r1", ran=datetime.now(UTC)))
     call(home, "report", "--out", str(tmp_path / "report"), "--junit", f"unit={xml}", *on(home))
     claims = {each["id"]: each for each in json.loads((tmp_path / "report" / "report.json").read_text())["claims"]}
     assert claims["tests.unit"]["verdict"] == "pass"

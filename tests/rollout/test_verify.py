@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.report.verify import verify
+from rollout.report.verify import contents as verify
 from rollout.report.write import write
 from tests.rollout.report_sample import good_rollout
 
@@ -76,7 +76,7 @@ def test_any_byte_of_the_json_even_white_space(folder: Path) -> None:
     path = folder / "report.json"
     good = path.read_bytes()
     path.write_bytes(good + b"\n")
-    assert "report.json was changed in what is not a claim" in verify(path)
+    assert "report.json was changed: it is not what the evidence says" in verify(path)
     chance = random.Random(11)  # noqa: S311
     for _ in range(3):
         bad = bytearray(good)
@@ -89,7 +89,7 @@ def test_any_byte_of_the_json_even_white_space(folder: Path) -> None:
 def test_an_edited_picture_of_it(folder: Path, name: str) -> None:
     path = folder / name
     path.write_text(path.read_text().replace("pass", "PASS", 1))
-    assert verify(folder / "report.json") == [f"{name} was changed"]
+    assert verify(folder / "report.json") == [f"{name} was changed: it is not what the evidence says"]
 
 
 def test_what_is_no_report_is_said_and_not_raised(folder: Path) -> None:

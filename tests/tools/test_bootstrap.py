@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -93,3 +94,12 @@ def _locked_packages() -> list[dict[str, str]]:
 
 def _requirements() -> Iterator[str]:
     yield from (ROOT / "requirements.lock").read_text().splitlines()
+
+
+def test_another_folders_environment_is_made_of_its_own_lock_files(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: fake_uv(project))
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py", str(project)])
+    assert bootstrap.main() == 0
+    assert bootstrap.is_current(project) and runs(project) == 1
