@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from client.connect import connect
+from tests.conformance.test_what_a_node_would_load import KEEP_A_COPY, NOTED_S, OLD_FOLDER_BACK
 from tests.deployment import Deployment, await_that
 
 pytestmark = pytest.mark.deployment
@@ -66,4 +68,25 @@ def test_a_master_that_ends_while_all_are_in_tilt_is_replaced(own: Deployment) -
     print(f"a new master {time.monotonic() - begun:.1f} s after the old one ended")
     own.start(old)
     own.await_converged()
+    assert settings(own) == declared
+
+
+def test_a_master_that_stepped_back_after_such_a_pause_is_replaced(own: Deployment) -> None:
+    """It is alive, as a replica of one that has more, and the Sentinels name it all the same."""
+    old, declared = own.master(), settings(own)
+    with connect(own.contract) as client:
+        client.set("copied", "1")
+        time.sleep(NOTED_S)
+        own.damage(old, KEEP_A_COPY)
+        for number in range(100):
+            client.set(f"after-the-copy:{number}", "x" * 50)
+    keys = own.ask(old, "DBSIZE")
+    own.kill(*own.sentinels, old)
+    own.damage(old, OLD_FOLDER_BACK)
+    time.sleep(PAUSE_S)
+    own.start(*own.sentinels, old)
+    await_that(lambda: "they must promote another" in own.log(old), 30, "the reason to step back")
+    await_that(lambda: replaced(own, old), 60, "a new master")
+    own.await_converged()
+    assert [own.ask(name, "DBSIZE") for name in own.data] == [keys] * 3
     assert settings(own) == declared

@@ -23,8 +23,8 @@ from tests.nodes import Nodes
 from tests.waiting import await_that
 
 RECOVERY_S = 60
-NOTED_S = 2
-"""How far a data set reaches is noted once a second."""
+NOTED_S = 3
+"""How far a data set reaches is noted every two seconds."""
 
 # Shell lines for a data folder. Files are cut in place: they keep their owner.
 AOF_GONE = "test -s dump.rdb; rm -r appendonlydir"
