@@ -146,9 +146,10 @@ def test_a_remote_engine_is_used_over_tls_and_only_with_a_certificate(
     own.write_certificates(tmp_path / "a-stranger's")
     shutil.copy(own.certificates / "ca.pem", tmp_path / "a-stranger's")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path / "a-stranger's"))
-    # The provider's own words, which depend on its build; not all say which part of the handshake failed.
+    # In the words of who asks first, the provider's (which depend on its build) or docker-py's: not all of them say
+    # which part of the handshake failed.
     refused = stack.make("up", fails=True)
-    assert "docker daemon" in refused or "bad certificate" in refused
+    assert any(words in refused for words in ("docker daemon", "bad certificate", "server API version")), refused
     assert stack.ids() == {}
     monkeypatch.setenv("DOCKER_CERT_PATH", str(own.certificates))
     stack.make("up")
