@@ -32,12 +32,17 @@ def git(root: Path, *arguments: str, said: bytes | None = None) -> bytes:
     return done.stdout
 
 
+def resolved(root: Path, name: str) -> str:
+    """The object that a name stands for, which is taken for no option. Raises RolloutError when there is none."""
+    return git(root, "rev-parse", "--verify", "--end-of-options", name).decode().strip()
+
+
 def commit_of(root: Path, name: str) -> str:
     """The full commit that a name stands for. Raises RolloutError when there is none."""
     known = name and not name.startswith("-")
     try:
         if known:
-            return git(root, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").decode().strip()
+            return resolved(root, f"{name}^{{commit}}")
     except RolloutError:
         pass
     raise RolloutError(
@@ -50,7 +55,7 @@ def is_reachable(root: Path, commit: str, branch: str) -> bool:
     """Whether the branch has the commit. Raises RolloutError when there is no such branch."""
     for full in (f"refs/heads/{branch}", f"refs/remotes/{branch}"):
         try:
-            tip = git(root, "rev-parse", "--verify", "--end-of-options", f"{full}^{{commit}}").decode().strip()
+            tip = resolved(root, f"{full}^{{commit}}")
         except RolloutError:
             continue
         # Nothing of the commit is outside the branch.

@@ -7,7 +7,7 @@ copy that may be at another commit, edited or not: so each command gets a file o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rollout.errors import RolloutError
 from rollout.journal import canonical, digest
 from tools.declared import declare
 from tools.private_files import replace
-from tools.stack_config import OPERATED, of_release, read_config, secrets_of, settings_of
+from tools.stack_config import of_release, operated_of, read_config, secrets_of, settings_of
 from tools.stacks import PROJECT, Stack
 
 
@@ -49,11 +49,11 @@ class StackFiles:
     def lent(self, name: str) -> Iterator[Path]:
         """The stack's file for one command; what it declares in it is declared in the project's file, too."""
         stack = self.stack(name)
-        before = _operated(read_config(stack.committed_config))
+        before = operated_of(read_config(stack.committed_config))
         try:
             yield stack.committed_config
         finally:
-            after = _operated(read_config(stack.committed_config))
+            after = operated_of(read_config(stack.committed_config))
             for key, value in after.items():
                 if before.get(key) != value:
                     self.declare(name, key.removeprefix(f"{PROJECT}:"), str(value))
@@ -71,7 +71,3 @@ class StackFiles:
 
     def _ours(self, name: str) -> Path:
         return Path(os.environ.get("STACK_CONFIG_FILE") or self._root / f"Pulumi.{name}.yaml").absolute()
-
-
-def _operated(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings_of(content).items() if key in OPERATED}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollout.errors import RolloutError
-from rollout.git import git
+from rollout.git import git, resolved
 from tools.private_files import private_folder
 
 # The tree's way to its environment, which is no file of the commit.
@@ -36,7 +36,7 @@ class Blob:
 
 def tree_of(root: Path, commit: str) -> str:
     """git's hash of everything that the commit holds. Raises RolloutError."""
-    return git(root, "rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}").decode().strip()
+    return resolved(root, f"{commit}^{{tree}}")
 
 
 def content_of(root: Path, commit: str, path: str) -> str | None:

@@ -62,21 +62,23 @@ def of_release(committed: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[st
 
     Secrets are never a release's: a rotation goes on working whichever release is deployed.
     """
-    settings = {**_plain(committed), **_chosen(committed, OPERATED), **_chosen(ours, OPERATED)}
-    secret = {key: value for key, value in _config(ours).items() if _is_secret(key, value)}
-    rest = {key: value for key, value in committed.items() if key not in ("config", *_SALTS)}
-    return {**rest, **{key: ours[key] for key in _SALTS if key in ours}, "config": {**settings, **secret}}
+    config = {**settings_of(committed), **operated_of(ours), **secrets_of(ours)}
+    return {**_rest(committed), **{key: ours[key] for key in _SALTS if key in ours}, "config": config}
 
 
 def same_settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether a person's settings are the same: nothing but secrets and what the tools wrote differs."""
-    rest = [{key: value for key, value in each.items() if key not in ("config", *_SALTS)} for each in (one, other)]
-    return _plain(one) == _plain(other) and rest[0] == rest[1]
+    return _plain(one) == _plain(other) and _rest(one) == _rest(other)
 
 
 def settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
     """Everything but the secrets: what decides what is deployed."""
     return {key: value for key, value in _config(content).items() if not _is_secret(key, value)}
+
+
+def operated_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tools themselves have written."""
+    return {key: value for key, value in _config(content).items() if key in OPERATED}
 
 
 def secrets_of(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,5 +98,5 @@ def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings_of(content).items() if key not in OPERATED}
 
 
-def _chosen(content: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in _config(content).items() if key in keys}
+def _rest(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in ("config", *_SALTS)}

@@ -5,7 +5,8 @@
 # which it has known the master down. Sentinels that were away or in TILT for that long have no master for ever, however
 # well the replicas are. SENTINEL FAILOVER asks nobody, and goes by a down-after that is long enough. So this asks first:
 #
-# 1. the master is down for this Sentinel, and does not answer or is a replica; every replica that it could promote says so itself
+# 1. the master is down for this Sentinel, and does not answer or is a replica; every replica that it could promote says
+#    so itself
 # 2. no replica that is away followed the master for longer than the one to be promoted
 # 3. a majority sees the master down as well; and votes for this Sentinel, as for any that leads: two never do at once
 # 4. a longer down-after, SENTINEL FAILOVER, and as soon as it has chosen, what was declared again

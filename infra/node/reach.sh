@@ -20,8 +20,8 @@ AOF="$DATA_DIR/appendonlydir"
 BOARD=cluster-announce-hostname
 NONE=0.0.0.none.x.0.0.0.-
 UNKNOWN=x.0.0.whole.x.0.0.0.-
-# A note is up to two seconds old, and the stream has what no file has: PING, the Sentinels' hello (250 bytes a second), and 37
-# bytes for each WAIT.
+# A note is up to two seconds old, and the stream has what no file has: PING, the Sentinels' hello (250 bytes a second),
+# and 37 bytes for each WAIT.
 TOLERANCE=1024
 # shellcheck disable=SC2034
 PATIENCE_MS=4000 # for those that start too

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Beside a data node's server for as long as it runs: witness.sh NODE_ENV SERVER_PID
 #
-# It notes how far the data set reaches (reach.sh), every two seconds and when the server has ended, however that was, and tells
-# it to the peers. It lets writes in to a master once the Sentinels have seen it. It says when this node, which started with
-# priority 0, may be promoted: once it is in sync, or, if no master answers, once it has compared itself with enough others
-# and none has more.
+# It notes how far the data set reaches (reach.sh), every two seconds and when the server has ended, however that was, and
+# tells it to the peers. It lets writes in to a master once the Sentinels have seen it. It says when this node, which
+# started with priority 0, may be promoted: once it is in sync, or, if no master answers, once it has compared itself with
+# enough others and none has more.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=infra/node/lib.sh
