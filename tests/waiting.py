@@ -18,8 +18,10 @@ SLACK = 3 if BESIDE_OTHERS in os.environ else 1
 def await_that(condition: Callable[[], T], seconds: float, what: str) -> T:
     """Wait until `condition` returns something true, and return that. AssertionError with what it last saw.
 
-    Who waits leaves the machine to those that are waited for: what takes long to look at is looked at less often.
+    The bound is wider beside others. A condition that takes long to look at is looked at less often: whoever is waited
+    for needs the machine.
     """
+    seconds *= SLACK
     end = time.monotonic() + seconds
     while True:
         begun = time.monotonic()
@@ -38,6 +40,7 @@ def await_that(condition: Callable[[], T], seconds: float, what: str) -> T:
 
 def await_settled(trouble: Callable[[], object], settled_s: float, seconds: float, what: str) -> None:
     """Wait until `trouble` has returned nothing for `settled_s` on end: for what may come and go before it settles."""
+    seconds *= SLACK
     since = time.monotonic()
     end = since + seconds
     while time.monotonic() < since + settled_s:

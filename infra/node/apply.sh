@@ -54,8 +54,8 @@ settings() { # CONFIG SET lines from redis.conf and auth.conf
 # A standalone node that becomes a master with replicas must not refuse writes until they have come.
 without_a_fence_too_early() {
     if [ -e "$HELD" ]; then
-        log "min-replicas-to-write waits: the Sentinels have not seen this master since its start"
-        grep -v 'CONFIG SET min-replicas-to-write '
+        log "min-replicas-to-write waits: this master has just taken the role"
+        grep -v -E '^CONFIG SET (min-replicas-to-write|repl-diskless-sync-delay) '
         return
     fi
     wanted=$(declared min-replicas-to-write)

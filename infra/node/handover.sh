@@ -302,7 +302,11 @@ until settled; do
     sleep 0.1
 done
 close_connections
-new_epoch=$(ask "$leader" SENTINEL MASTER "$MASTER_NAME" | field_of config-epoch)
+new_epoch=$(views | awk -v new="$new" '$1 == new && $2 > most { most = $2 } END { print most }')
+if [ -z "$new_epoch" ]; then
+    log "the master moved from $old to $new, and no Sentinel that answers says so any more"
+    exit 1
+fi
 echo "old=$old new=$new fenced_ms=$fenced_ms total_ms=$(($(now_ms) - begun)) epoch_before=$epoch epoch=$new_epoch"
 if [ -n "$target" ] && [ "$new" != "$target" ]; then
     log "the master moved from $old to $new, not to $target"

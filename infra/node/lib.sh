@@ -12,7 +12,7 @@ umask 077
 ASK_TIMEOUT_S=1 # a stopped or black-holed peer costs this much, no more
 # shellcheck disable=SC2034
 {
-    UNREACHABLE=1000000 # more replicas than anybody has: a master that wants so many takes no write
+    UNREACHABLE=1000000 # more replicas than anybody has, or seconds to wait: a master that wants so many takes no write
     PREFERRED=1         # replica-priority: the lowest is promoted before all others, but for 0, which never is
     ORDINARY=100
 }
@@ -36,7 +36,7 @@ load_node_env() {
     # shellcheck disable=SC2034
     BORROWED="$RUN_DIR/borrowed" # there: a script goes by settings of its own at this Sentinel
     # shellcheck disable=SC2034
-    HELD="$RUN_DIR/held" # there: this master was started, and takes no writes before witness.sh lets them in
+    HELD="$RUN_DIR/held" # there: this master has taken the role, and serves nobody before witness.sh lets it
     if [ "$TLS" = yes ]; then CLI_FLAGS="--tls --cacert $CONF_DIR/ca.crt"; fi
     use_operator_password "$CONF_DIR/operator.password"
 }
@@ -142,6 +142,10 @@ take_lock() { # take_lock LINK: for this process, as long as it lives. On failur
 
 declared() { # declared NAME: its value in this data node's redis.conf
     sed -n "s/^$1 //p" "$CONF_DIR/redis.conf"
+}
+
+held_settings() { # directives, a line each: a master that takes no writes, and lets replicas that ask for a sync wait
+    printf '%s\n' "min-replicas-to-write $UNREACHABLE" "repl-diskless-sync yes" "repl-diskless-sync-delay $UNREACHABLE"
 }
 
 role_of() { # master, slave, or nothing when it does not answer

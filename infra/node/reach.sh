@@ -24,7 +24,10 @@ UNKNOWN=x.0.0.whole.x.0.0.0.-
 # and 37 bytes for each WAIT.
 TOLERANCE=1024
 # shellcheck disable=SC2034
-PATIENCE_MS=4000 # for those that start too
+{
+    PATIENCE_MS=4000 # for those that start too
+    LONE_MS=30000    # a master that is named and alone: it may have been replaced just before everybody ended
+}
 
 peers() {
     for node in $DATA_NODES; do
@@ -45,7 +48,7 @@ in_words() { # in_words REACH: as people read it
 }
 
 # compare OWN OTHER TOLERANCE [OWN_KEYS OTHER_KEYS]: prints more when the other one has visibly more, less, or same.
-# Keys, where they are known, decide what is too close to see.
+# Keys, where both are loaded, decide what is too close to see: LASTING/ALL, or LASTING/- for those that never expire alone.
 compare() {
     echo "$1 $2" | awk -v tolerance="$3" -v own_keys="${4:-}" -v other_keys="${5:-}" '
         function rank(state) { return state == "whole" ? 2 : state == "cut" ? 1 : 0 }
@@ -61,8 +64,15 @@ compare() {
             if (ahead > tolerance || ahead < -tolerance) answer(ahead)
             if (its != mine) answer(its - mine)
             if (own_keys == "") answer(0)
-            answer(other_keys == own_keys ? ahead : other_keys - own_keys)
+            split(own_keys, mine_of, "/"); split(other_keys, its_of, "/")
+            if (its_of[1] != mine_of[1]) answer(its_of[1] - mine_of[1])
+            if (mine_of[2] == "-") answer(0)
+            answer(its_of[2] == mine_of[2] ? ahead : its_of[2] - mine_of[2])
         }'
+}
+
+is_older_than() { # is_older_than EPOCH REACH
+    echo "$1 $2" | awk '{ split($2, word, "."); exit !(NF == 2 && word[1] != "x" && word[1] + 0 < $1 + 0) }'
 }
 
 exceeds() { # exceeds OWN MASTER: a sync from this master would replace something that it never had
@@ -84,7 +94,7 @@ look_at() {
         last == "'"$BOARD"'" { board = $0 }
         { last = $0 }
         /^[a-z0-9_]+:/ { info[$1] = $2 }
-        /^db[0-9]+:keys=/ { split($2, counts, /[=,]/); keys += counts[2] }
+        /^db[0-9]+:keys=/ { split($2, counts, /[=,]/); keys += counts[2]; expiring += counts[4] }
         END {
             if (info["role"] == "") exit
             if (split(board, word, ".") != 9) board = keys || info["loading"] ? "'"$UNKNOWN"'" : "'"$NONE"'"
@@ -95,7 +105,7 @@ look_at() {
                 for (i = 2; i <= 9; i++) board = board "." word[i]
             }
             settled = info["aof_enabled"] && !info["aof_rewrite_in_progress"] && !info["aof_rewrite_scheduled"]
-            print info["role"], info["loading"], keys + 0, board, \
+            print info["role"], info["loading"], keys - expiring "/" keys + 0, board, \
                 info["master_link_status"] == "up" ? "up" : "down", \
                 info["master_replid"], info["master_repl_offset"], \
                 info["master_replid2"], sprintf("%.0f", info["second_repl_offset"] - 1), \

@@ -15,7 +15,6 @@ export NODE_ENV
 
 START_TIMEOUT_S=${START_TIMEOUT_S:-600}
 SPIN_WINDOW_S=10
-LONE_MS=30000 # a master that is named and alone: it may have been replaced just before everybody ended
 
 tell_pid() { # tell_pid supervisor|server PID: whole or not at all, for whoever looks at any moment
     echo "$2" >"$RUN_DIR/$1.pid.new"
@@ -98,10 +97,6 @@ decide_as_elected() {
     fi
 }
 
-is_older_than() { # is_older_than EPOCH REACH
-    echo "$1 $2" | awk '{ split($2, word, "."); exit !(NF == 2 && word[1] != "x" && word[1] + 0 < $1 + 0) }'
-}
-
 # A failover that is on its way is not stopped by a master that returns. One is about to begin where a Sentinel takes this
 # node for dead; but if nobody can be promoted, they say so for ever.
 is_being_replaced() {
@@ -161,11 +156,11 @@ configure_data() {
             ;;
         esac
         if [ "$MODE" = sentinel ]; then echo "$BOARD $reach"; fi
-        # As long as a Sentinel has not seen it again, it may still be replaced, and what it acknowledged would be lost:
-        # witness.sh lets writes in.
+        # As long as a Sentinel has not seen it again, it may still be replaced, and what it acknowledged would be lost. As
+        # long as it has not counted its keys, it may have less than a peer, which a sync would replace. See witness.sh.
         if [ "$decision $MODE" = "master sentinel" ]; then
-            : >"$HELD"
-            echo "min-replicas-to-write $UNREACHABLE"
+            echo "$tolerance" >"$HELD"
+            held_settings
         fi
     } >"$config"
 }

@@ -2,9 +2,10 @@
 # Beside a data node's server for as long as it runs: witness.sh NODE_ENV SERVER_PID
 #
 # It notes how far the data set reaches (reach.sh), every two seconds and when the server has ended, however that was, and
-# tells it to the peers. It lets writes in to a master once the Sentinels have seen it. It says when this node, which
-# started with priority 0, may be promoted: once it is in sync, or, if no master answers, once it has compared itself with
-# enough others and none has more.
+# tells it to the peers. A master that was started serves nobody before it has counted its keys, and gives way to a peer
+# that has more; it takes writes once the Sentinels have seen it. A replica was started with priority 0. It may be promoted
+# once it is in sync, or, if no master answers, once it has compared itself with enough others and none has more. If the
+# Sentinels name this node itself, nobody can promote it: then it takes the role.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=infra/node/lib.sh
@@ -20,8 +21,8 @@ NOTE_S=2
 MOVING_MS=10000 # for as long a failover that began without this node may end
 TELL_MS=5000
 begun=$(now_ms)
-settled_ms=$begun
-writable="" eligible="" followed="" reach="" told="" told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
+settled_ms=$begun uncertain_ms=$begun
+writable="" eligible="" followed="" counted="" counting_ms="" reach="" told="" told_ms=0 base_noted="" id="" ahead_of="" last_reason=""
 if [ -e "$RUN_DIR/witness.pid" ]; then # in the place of one that was killed: this node has long started
     followed=yes
     case $(ask "$ME" CONFIG GET replica-priority | tail -n 1) in "" | 0) ;; *) eligible=yes ;; esac
@@ -94,30 +95,60 @@ set_priority() { # set_priority NUMBER REASON
     if [ "$(ask "$ME" CONFIG SET replica-priority "$1")" = OK ]; then say "$2"; else return 1; fi
 }
 
-compare_with_peers() {
-    own_keys=$said_keys
-    # shellcheck disable=SC2086
-    set -- $DATA_NODES
-    enough=$(($# - 1)) # a key that one more confirmed is on two nodes
-    answered=1 fuller=""
-    for peer in $(peers); do
-        if ! look_at "$peer" || [ "$said_loading" = 1 ]; then continue; fi
-        if [ "$said_role" = master ]; then return 0; fi # a sync comes, or the roles are moving
+# Everybody finds the same one, who looks in the same order: not "none has more than I" twice, or never.
+find_fullest() { # sets fullest and its_reach, own_reach and own_keys, answered. Fails if somebody is the master.
+    fullest="" answered=0
+    for node in $DATA_NODES; do
+        if ! look_at "$node" || [ "$said_loading" = 1 ]; then continue; fi
+        if [ "$said_role" = master ]; then return 1; fi # a sync comes, or the roles are moving
         answered=$((answered + 1))
-        if [ "$(compare "$reach" "$said_reach" "$TOLERANCE" "$own_keys" "$said_keys")" = more ]; then
-            fuller=$peer its_reach=$said_reach
+        if [ "$node" = "$ME" ]; then own_reach=$said_reach own_keys=$said_keys; fi
+        if [ -z "$fullest" ] || [ "$(compare "$its_reach" "$said_reach" "$TOLERANCE" "$its_keys" "$said_keys")" = more ]; then
+            fullest=$node its_reach=$said_reach its_keys=$said_keys
         fi
     done
-    if [ -n "$fuller" ]; then
-        set_priority 0 "may not be promoted: it has $(in_words "$reach"), and $fuller has $(in_words "$its_reach")"
-    elif [ "$(state_of "$reach")" = none ]; then
+}
+
+compare_with_peers() {
+    own_reach=""
+    find_fullest && [ -n "$own_reach" ] || return 0
+    # shellcheck disable=SC2086
+    enough=$(($(set -- $DATA_NODES && echo $#) - 1)) # a key that one more confirmed is on two nodes
+    uncertain=$(($(now_ms) - uncertain_ms))
+    if [ "$(compare "$own_reach" "$its_reach" "$TOLERANCE" "$own_keys" "$its_keys")" = more ]; then
+        uncertain_ms=$(now_ms) # should it end now, it may be back soon
+        set_priority 0 "may not be promoted: it has $(in_words "$own_reach"), and $fullest has $(in_words "$its_reach")"
+    elif [ "$(state_of "$own_reach")" = none ]; then
         say "may not be promoted: it has no data"
-    elif [ "$answered" -gt "$enough" ] ||
-        { [ "$answered" -ge "$enough" ] && [ $(($(now_ms) - begun)) -gt "$PATIENCE_MS" ]; }; then
-        set_priority "$ORDINARY" "may be promoted: no other one has more than $(in_words "$reach")"
+    elif [ "$answered" -gt "$enough" ] || { [ "$answered" -ge "$enough" ] && [ "$uncertain" -gt "$PATIENCE_MS" ]; }; then
+        may_be_master "no other one has more than $(in_words "$own_reach")"
+    elif [ "$uncertain" -gt "$LONE_MS" ] && is_named; then
+        may_be_master "nobody else answers, and it has $(in_words "$own_reach")"
     else
-        say "may not be promoted yet: it has $(in_words "$reach"), and too few others tell what they have (docs/runbook.md)"
+        say "may not be promoted yet: it has $(in_words "$own_reach"), and too few others tell what they have (docs/runbook.md)"
     fi
+}
+
+is_named() { # the Sentinels name this node: it is not among those that they could promote
+    views_now=$(views)
+    [ "$(echo "$views_now" | awk '{ print $1 }' | majority)" = "$ME" ]
+}
+
+may_be_master() { # may_be_master REASON
+    if ! is_named; then
+        set_priority "$ORDINARY" "may be promoted: $1"
+        return
+    fi
+    if [ "$(state_of "$own_reach")" != whole ] && [ "$answered" -le "$enough" ]; then
+        say "a part of its data is gone, and who may have it does not answer (docs/runbook.md)"
+        return
+    fi
+    case $views_now in *failover_in_progress*) return 0 ;; esac
+    log "the Sentinels name this replica, and $1: taking the role"
+    echo "$TOLERANCE" >"$HELD"
+    writable="" followed="" counted=""
+    give_orders "holding" "$(held_settings | sed 's/^/CONFIG SET /')" || { log "$reason" && return 0; }
+    ask "$ME" REPLICAOF NO ONE >/dev/null || true
 }
 
 become_eligible() {
@@ -143,9 +174,60 @@ step_back() { # true if it does
     return 1
 }
 
+# What a server had not written to its files when it ended, or what one acknowledged that was promoted in the last moment, is
+# too little to be seen by offsets, and may be confirmed. So a master counts its keys once it has loaded them, and so do its
+# peers: those that never expire, for of the others one may be gone here and not yet there.
+has_most_keys() { # of all that answer, once they have loaded theirs. If not, it gives way.
+    : "${counting_ms:=$(now_ms)}"
+    own_reach=$said_reach own_keys=${said_keys%/*}/- fuller="" loading=""
+    tolerance=$(cat "$HELD")
+    for peer in $(peers); do
+        look_at "$peer" || continue
+        if [ "$said_loading" = 1 ]; then
+            loading=$peer
+        elif [ "$(compare "$own_reach" "$said_reach" "$tolerance" "$own_keys" "${said_keys%/*}/-")" = more ]; then
+            fuller=$peer its_reach=$said_reach its_keys=$said_keys
+        fi
+    done
+    if [ -n "$fuller" ] && ! is_newer_than_it_says "$own_reach" "$its_reach"; then
+        give_way
+        return 1
+    fi
+    if [ -n "$loading" ] && [ $(($(now_ms) - counting_ms)) -lt "$LONE_MS" ]; then
+        say "waits for $loading, which may have more keys and still loads them"
+        return 1
+    fi
+    counting_ms=""
+    release repl-diskless-sync repl-diskless-sync-delay
+}
+
+# Promoted just before it ended, it has not noted that, and neither has anybody else: see decide_as_elected in start.sh.
+is_newer_than_it_says() { # is_newer_than_it_says OWN OTHER
+    epoch=$(echo "$views_now" | awk '{ print $1, $2 }' | majority)
+    [ "$(state_of "$1")" = whole ] && is_older_than "${epoch#* }" "$2"
+}
+
+give_way() { # as a replica that nobody promotes: the Sentinels promote another, for they name this node
+    eligible=""
+    if [ "$(ask "$ME" CONFIG SET replica-priority 0)" = OK ] &&
+        ask "$ME" REPLICAOF "${fuller%:*}" "${fuller##*:}" >/dev/null; then
+        log "gives way: it has ${own_keys%/*} keys that never expire, and $fuller has ${its_keys%/*}: they must promote another"
+    fi
+}
+
+release() { # release NAME...: what holds this master is as it was declared
+    # shellcheck disable=SC2046
+    [ "$(ask "$ME" CONFIG SET $(for name in "$@"; do echo "$name $(declared "$name")"; done))" = OK ]
+}
+
 let_writes_in() { # to a master, once a majority of the Sentinels has seen it since its start: nobody replaces it then
-    if [ "$said_role" = master ] && [ "$(echo "$views_now" | awk '{ print $1, $3 }' | majority)" != "$ME master" ]; then return 0; fi
-    if [ "$(ask "$ME" CONFIG SET min-replicas-to-write "$(declared min-replicas-to-write)")" = OK ]; then
+    if [ "$said_role" = slave ]; then
+        # Those that wait for a sync would get it still, also from one that has become a replica meanwhile.
+        ask "$ME" CLIENT KILL TYPE slave >/dev/null || return 0
+    elif [ "$(echo "$views_now" | awk '{ print $1, $3 }' | majority)" != "$ME master" ]; then
+        return 0
+    fi
+    if release min-replicas-to-write repl-diskless-sync repl-diskless-sync-delay; then
         rm -f "$HELD"
         writable=yes
     fi
@@ -154,14 +236,22 @@ let_writes_in() { # to a master, once a majority of the Sentinels has seen it si
 witness() {
     look_at "$ME" && [ "$said_loading" != 1 ] || return 0
     if [ -z "$reach" ]; then reach=$said_reach told=$said_reach; fi # as its start or the witness before has told it
+    if [ "$said_role $said_link" != "slave down" ]; then uncertain_ms=$(now_ms); fi
     if [ "$said_role" = slave ]; then
-        followed=yes
+        followed=yes counted=""
     elif [ -z "$writable" ] || [ $(($(now_ms) - begun)) -lt "$MOVING_MS" ]; then
         views_now=$(views)
         # Not one that a Sentinel has promoted: it and the master before it would follow each other.
         if [ -z "$followed" ] && step_back; then return 0; fi
+        if [ -z "$writable" ] && [ -z "$counted" ]; then
+            has_most_keys || return 0
+            counted=yes
+            look_at "$ME" || return 0
+        fi
     fi
     if [ -z "$writable" ]; then let_writes_in; fi
+    # Until then nobody has a part in this master's time: it is not newer than what its peers have.
+    if [ -z "$writable" ] && [ "$said_role" = master ]; then return 0; fi
     if [ -z "$eligible" ] && [ "$said_role" = slave ]; then
         become_eligible
         look_at "$ME" || return 0

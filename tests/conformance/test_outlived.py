@@ -71,6 +71,7 @@ def test_a_master_that_ends_while_all_are_in_tilt_is_replaced(own: Deployment) -
     assert settings(own) == declared
 
 
+@pytest.mark.nightly
 def test_a_master_that_stepped_back_after_such_a_pause_is_replaced(own: Deployment) -> None:
     """It is alive, as a replica of one that has more, and the Sentinels name it all the same."""
     old, declared = own.master(), settings(own)

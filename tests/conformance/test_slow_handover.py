@@ -21,7 +21,9 @@ def larger(tmp_path: Path, binaries: None) -> Iterator[Deployment]:
     yield from deployed(tmp_path / "nodes", replicas="4")
 
 
-@pytest.mark.parametrize("each_ms", [40, 120, 250])
+@pytest.mark.parametrize(
+    "each_ms", [pytest.param(40, marks=pytest.mark.nightly), 120, pytest.param(250, marks=pytest.mark.nightly)]
+)
 def test_a_slow_handover_loses_nothing_or_says_so(larger: Deployment, tmp_path: Path, each_ms: int) -> None:
     new = larger.data[-1]
     slow = f'{shutil.which("sleep")} 0.{each_ms:03}\nexec {find_servers().cli} "$@"\n'

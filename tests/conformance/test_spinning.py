@@ -17,6 +17,7 @@ pytestmark = pytest.mark.deployment
     os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "ip", "iptables"))),
     reason="needs root, unshare, ip and iptables",
 )
+@pytest.mark.nightly
 def test_a_sentinel_that_spins_renews_its_links(tmp_path: Path) -> None:
     command = ["unshare", "--net", sys.executable, "-m", "tests.conformance.spinning", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

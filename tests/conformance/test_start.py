@@ -22,7 +22,7 @@ from tests.client.test_client_on_a_deployment import as_user
 from tests.conformance.keys import read, write
 from tests.deployment import Deployment, deployed
 from tests.nodes import LOST_ELECTION_MS, Nodes
-from tests.waiting import SLACK, await_settled, await_that, never
+from tests.waiting import await_settled, await_that, never
 
 
 class Watch:
@@ -103,8 +103,8 @@ def test_a_master_reborn_empty_inside_down_after_never_serves_and_nobody_loses_d
         deployment.wipe(master)
         with watching(deployment, master) as reborn:
             deployment.start(master)
-            await_that(lambda: deployment.master() != master, 30 * SLACK, "another master")
-            await_that(lambda: deployment.ask(master, "DBSIZE") >= size, 30 * SLACK, "the data at the old master")
+            await_that(lambda: deployment.master() != master, 30, "another master")
+            await_that(lambda: deployment.ask(master, "DBSIZE") >= size, 30, "the data at the old master")
     deployment.await_converged()
     assert "master" not in reborn.roles
     assert min(survivor.sizes) >= size

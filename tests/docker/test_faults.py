@@ -16,7 +16,7 @@ from tests.engine.stack import await_converged, findings_of, master_of
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("fence", ["1", "0"])
+@pytest.mark.parametrize("fence", ["1", pytest.param("0", marks=pytest.mark.nightly)])
 def test_a_master_cut_off_from_its_network_is_replaced(stack: DockerStack, fence: str) -> None:
     """Its clients are cut off with it, as the ledger's are here: what they got acknowledged is still there."""
     stack.set(minReplicasToWrite=fence)

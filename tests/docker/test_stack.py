@@ -54,7 +54,7 @@ def test_the_gateway_follows_the_master_and_leads_readers_to_replicas(stack: Doc
         assert reader.execute_command("ROLE")[0] == b"slave"
 
 
-@pytest.mark.parametrize("trouble", ["it is gone", "it hangs"])
+@pytest.mark.parametrize("trouble", [pytest.param("it is gone", marks=pytest.mark.nightly), "it hangs"])
 def test_a_rollback_to_a_gateway_that_does_not_serve_is_refused_and_the_cluster_serves_on(
     stack: DockerStack, trouble: str
 ) -> None:
@@ -215,6 +215,7 @@ def test_all_six_killed_and_started_in_any_order(stack: DockerStack) -> None:
             assert client.get("last") == f"write-{seed}"
 
 
+@pytest.mark.nightly
 def test_to_standalone_and_back_without_losing_a_write(stack: DockerStack) -> None:
     if master_of(stack.contract()) == "data-0":
         stack.make("failover")  # the harder case: the node that stays is not the master

@@ -71,6 +71,7 @@ def test_certificates_are_renewed_when_due_without_losing_a_write(secured: Docke
     secured.assert_unchanged()
 
 
+@pytest.mark.nightly
 def test_another_life_of_the_certificates_is_a_renewal_too(secured: DockerStack) -> None:
     secured.set(certificateDays="30")
     _, report = secured.up_under_load()
@@ -185,7 +186,10 @@ def assert_refused_by_clients(stack: DockerStack, node: NodeAddress, reason: str
 
 WRONG = pytest.mark.parametrize(
     ("wrong", "reason"),
-    [(by_another_authority, "certificate verify failed"), (expired, "certificate has expired")],
+    [
+        (by_another_authority, "certificate verify failed"),
+        pytest.param(expired, "certificate has expired", marks=pytest.mark.nightly),
+    ],
 )
 
 

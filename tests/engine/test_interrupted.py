@@ -41,12 +41,10 @@ def assert_only_nodes_run(stack: Stack) -> None:
     await_that(only_nodes, 10, "six nodes and nothing else")
 
 
-BY_NIGHT = [0.5, 2.5, 4.5]
+BY_NIGHT = [0.5, 2.5, 3.5, 4.5]
 
 
-@pytest.mark.parametrize(
-    "seconds", [1.5, 3.5, *(pytest.param(seconds, marks=pytest.mark.nightly) for seconds in BY_NIGHT)]
-)
+@pytest.mark.parametrize("seconds", [1.5, *(pytest.param(seconds, marks=pytest.mark.nightly) for seconds in BY_NIGHT)])
 def test_a_killed_up_is_finished_by_the_next_one(new_stack: Stack, seconds: float) -> None:
     first = new_stack.start("up")
     pid = await_that(lambda: pulumi_pid(new_stack), 60, "pulumi up")
@@ -60,6 +58,7 @@ def test_a_killed_up_is_finished_by_the_next_one(new_stack: Stack, seconds: floa
     assert set(new_stack.operations(new_stack.make("up"))) == {"unchanged"}
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_whose_attributes_a_kill_left_empty_is_no_dead_end(stack: Stack) -> None:
     """Pulumi empties and rewrites them beside every checkpoint: a kill in between is rare, and was met."""
     pids = stack.pids()

@@ -57,6 +57,7 @@ def test_up_takes_in_hand_what_is_half_dead_and_what_lost_its_folder(stack: Stac
     assert set(stack.operations(stack.make("up"))) == {"unchanged"}
 
 
+@pytest.mark.nightly
 def test_down_ends_nodes_that_no_state_and_no_record_knows(new_stack: Stack) -> None:
     """A state that was lost, and run folders that somebody tidied away."""
     new_stack.make("up")

@@ -44,6 +44,7 @@ def test_a_path_with_a_blank_is_one_problem_with_a_fix(tmp_path: Path) -> None:
         kill_all(stack)
 
 
+@pytest.mark.nightly
 def test_a_stack_that_is_moved_while_it_runs_can_be_ended(tmp_path: Path) -> None:
     stack = there = stack_in(tmp_path / "here")
     try:
@@ -64,6 +65,7 @@ def test_a_stack_that_is_moved_while_it_runs_can_be_ended(tmp_path: Path) -> Non
         kill_all(stack, there)
 
 
+@pytest.mark.nightly
 def test_a_stack_that_was_moved_while_it_was_down_comes_up_with_its_data(tmp_path: Path) -> None:
     stack = there = stack_in(tmp_path / "here")
     try:

@@ -83,7 +83,7 @@ def master_of_others(contract: OperatorContract, gone: str) -> str:
     return master_of(contract.model_copy(update={"nodes": rest}))
 
 
-@pytest.mark.parametrize("dns", [False, True])
+@pytest.mark.parametrize("dns", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_a_lost_node_is_replaced_within_six_seconds(stack: KubernetesStack, dns: bool) -> None:
     contract = stack.contract()
     nodes = [stack.node_of(name) for name in stack.names("data")]

@@ -20,7 +20,7 @@ from tests.kubernetes.lab import load_images
 from tests.kubernetes.stack import KubernetesStack, brought_up
 from tests.waiting import await_that
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 KEYS, DELAY_US = 10_000, 8000
 """80 s, in which the server answers nobody for 8 s at a time: it looks after its clients every 1024 commands."""

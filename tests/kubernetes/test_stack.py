@@ -53,6 +53,7 @@ def test_a_second_up_does_nothing_after_a_failover_too(stack: KubernetesStack) -
     assert stack.uids() == before
 
 
+@pytest.mark.nightly
 def test_a_setting_is_rolled_out_without_losing_a_write(stack: KubernetesStack) -> None:
     await_converged(stack.contract())
     before, restarts = epoch(stack), stack.restarts_by_uid()

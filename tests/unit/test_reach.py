@@ -49,10 +49,14 @@ def sh(line: str, data: Path = Path("/nonexistent")) -> str:
         (UNKNOWN, word(9, 9, 10**9), "", "same"),
         (word(9, 9, 10**9), UNKNOWN, "", "same"),
         (word(9, 9, 10**9, "cut"), UNKNOWN, "", "more"),
-        (word(1, 0, 500), word(1, 0, 900), "7 8", "more"),
-        (word(1, 0, 900), word(1, 0, 500), "7 8", "more"),
-        (word(1, 0, 900), word(1, 0, 500), "7 7", "less"),
-        (word(1, 0, 500), word(1, 0, 500), "7 7", "same"),
+        (word(1, 0, 500), word(1, 0, 900), "7/9 8/9", "more"),
+        (word(1, 0, 900), word(1, 0, 500), "7/9 8/9", "more"),
+        (word(1, 0, 900), word(1, 0, 500), "7/9 8/8", "more"),  # keys that expire count less
+        (word(1, 0, 900), word(1, 0, 500), "7/8 7/9", "more"),
+        (word(1, 0, 900), word(1, 0, 500), "7/9 7/9", "less"),
+        (word(1, 0, 500), word(1, 0, 500), "7/9 7/9", "same"),
+        (word(1, 0, 500), word(1, 0, 900), "7/- 7/-", "same"),
+        (word(1, 0, 500), word(1, 0, 900), "7/- 8/-", "more"),
     ],
 )
 def test_two_data_sets_are_compared(own: str, other: str, keys: str, expected: str) -> None:
