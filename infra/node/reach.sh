@@ -48,7 +48,7 @@ in_words() { # in_words REACH: as people read it
 }
 
 # compare OWN OTHER TOLERANCE [OWN_KEYS OTHER_KEYS]: prints more when the other one has visibly more, less, or same.
-# Keys, where both are loaded, decide what is too close to see: LASTING/ALL, or LASTING/- for those that never expire alone.
+# Keys, where both are loaded, decide what is too close to see: LASTING/ALL, those that never expire first.
 compare() {
     echo "$1 $2" | awk -v tolerance="$3" -v own_keys="${4:-}" -v other_keys="${5:-}" '
         function rank(state) { return state == "whole" ? 2 : state == "cut" ? 1 : 0 }
@@ -66,7 +66,6 @@ compare() {
             if (own_keys == "") answer(0)
             split(own_keys, mine_of, "/"); split(other_keys, its_of, "/")
             if (its_of[1] != mine_of[1]) answer(its_of[1] - mine_of[1])
-            if (mine_of[2] == "-") answer(0)
             answer(its_of[2] == mine_of[2] ? ahead : its_of[2] - mine_of[2])
         }'
 }
@@ -87,7 +86,8 @@ exceeds() { # exceeds OWN MASTER: a sync from this master would replace somethin
 }
 
 # look_at NODE: asks it once and sets said_*; fails when it does not answer. said_reach has the offset of now, if what it told
-# its peers is of the time that it is in.
+# its peers is of the time that it is in. said_keys: LASTING/ALL. A replica keeps what has expired until its master says so; so
+# what a master has let go of since its start counts as there.
 look_at() {
     said=$(printf 'INFO\nCONFIG GET %s\n' "$BOARD" | ask "$1" | awk -F: '
         { sub(/\r$/, "") }
@@ -105,7 +105,8 @@ look_at() {
                 for (i = 2; i <= 9; i++) board = board "." word[i]
             }
             settled = info["aof_enabled"] && !info["aof_rewrite_in_progress"] && !info["aof_rewrite_scheduled"]
-            print info["role"], info["loading"], keys - expiring "/" keys + 0, board, \
+            let_go = info["role"] == "master" ? info["expired_keys"] + info["evicted_keys"] : 0
+            print info["role"], info["loading"], keys - expiring "/" keys + let_go, board, \
                 info["master_link_status"] == "up" ? "up" : "down", \
                 info["master_replid"], info["master_repl_offset"], \
                 info["master_replid2"], sprintf("%.0f", info["second_repl_offset"] - 1), \

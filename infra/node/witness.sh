@@ -175,17 +175,21 @@ step_back() { # true if it does
 }
 
 # What a server had not written to its files when it ended, or what one acknowledged that was promoted in the last moment, is
-# too little to be seen by offsets, and may be confirmed. So a master counts its keys once it has loaded them, and so do its
-# peers: those that never expire, for of the others one may be gone here and not yet there.
+# too little to be seen by offsets, and may be confirmed. So a master counts its keys once it and its peers have loaded them.
 has_most_keys() { # of all that answer, once they have loaded theirs. If not, it gives way.
     : "${counting_ms:=$(now_ms)}"
-    own_reach=$said_reach own_keys=${said_keys%/*}/- fuller="" loading=""
+    own_reach=$said_reach own_keys=$said_keys fuller="" loading=""
     tolerance=$(cat "$HELD")
     for peer in $(peers); do
         look_at "$peer" || continue
         if [ "$said_loading" = 1 ]; then
             loading=$peer
-        elif [ "$(compare "$own_reach" "$said_reach" "$tolerance" "$own_keys" "${said_keys%/*}/-")" = more ]; then
+            continue
+        fi
+        # With as many keys, a few bytes more are none.
+        if [ "$said_keys" = "$own_keys" ]; then keys=""; else keys="$own_keys $said_keys"; fi
+        # shellcheck disable=SC2086
+        if [ "$(compare "$own_reach" "$said_reach" "$tolerance" $keys)" = more ]; then
             fuller=$peer its_reach=$said_reach its_keys=$said_keys
         fi
     done
@@ -211,7 +215,7 @@ give_way() { # as a replica that nobody promotes: the Sentinels promote another,
     eligible=""
     if [ "$(ask "$ME" CONFIG SET replica-priority 0)" = OK ] &&
         ask "$ME" REPLICAOF "${fuller%:*}" "${fuller##*:}" >/dev/null; then
-        log "gives way: it has ${own_keys%/*} keys that never expire, and $fuller has ${its_keys%/*}: they must promote another"
+        log "gives way: it has ${own_keys#*/} keys, and $fuller has ${its_keys#*/}: they must promote another"
     fi
 }
 

@@ -39,12 +39,24 @@ class NodeError(Exception):
     """A node that does not do what it should, with the last lines of its log."""
 
 
+class EngineError(DockerException):  # type: ignore[misc]
+    """An engine that does not answer, or refuses to be asked."""
+
+
 @contextmanager
 def engine(host: str) -> Iterator[Any]:
-    """A connection to the engine at `host`, or where the environment says when that is empty."""
+    """A connection to the engine at `host`, or where the environment says when that is empty. Raises EngineError."""
     # ssh:// by docker-py's own implementation: with the ssh program, a request fails whenever that program ends before
     # docker-py says goodbye to it (a broken pipe).
-    client = docker.from_env(environment=_environment(host))
+    try:
+        client = docker.from_env(environment=_environment(host))
+    except DockerException as error:
+        at = host or os.environ.get("DOCKER_HOST") or "its usual socket"
+        raise EngineError(
+            f"Docker engine at {at}: found none that answers: {error}; expected one; nothing was changed there\n"
+            "  fix: start it, or `pulumi config set redis-sentinel:dockerHost` to another one, then run `make up` "
+            "again; one at tcp:// needs DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+        ) from None
     # A CA bundle that the environment names for the web would take the place of the engine's own CA.
     client.api.trust_env = False
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from infra.contract import Endpoint
-from tests.conformance.test_gateway import assert_cut, needs_haproxy
+from tests.conformance.test_gateway import assert_cut, needs_haproxy, server_of
 from tests.deployment import Deployment
 from tests.gateway import Gateway
 from tests.liars import (
@@ -229,10 +229,11 @@ def test_a_sentinel_and_a_node_together_never_get_the_writes_of_a_silent_master(
                 process_nodes.ask(sentinel, "SENTINEL", "SET", name, "down-after-milliseconds", 60000)
             try:
                 with gateway.open() as connection:
+                    server = server_of(connection)
                     process_nodes.stop(master)
                     liar.say(**honest(at, **chosen(node.endpoint)[way]))
                     node.say(ROLE=role_master())
-                    assert_cut(connection, 6)
+                    assert_cut(connection, server, 6)
                 end = time.monotonic() + 3
                 while time.monotonic() < end:
                     assert gateway.serves() is None

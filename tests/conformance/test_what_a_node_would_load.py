@@ -230,13 +230,14 @@ def test_a_fuller_data_set_that_comes_too_late_is_set_aside(process_nodes: Nodes
     assert "its old files are set aside in" in said()
 
 
-def confirm(deployment: Nodes, prefix: str, keys: int) -> int:
+def confirm(deployment: Nodes, prefix: str, keys: int, ttl_s: int | None = None) -> int:
     """Write so many keys, each of them confirmed by both replicas, and give the bytes that one has in a file."""
     with closing(open_node(deployment.contract, Options(), deployment.endpoint(deployment.master()))) as link:
         for number in range(keys):
-            link.set(f"{prefix}:{number}", "x" * 10)
+            link.set(f"{prefix}:{number}", "x" * 10, ex=ttl_s)
             assert link.wait(2, 1000) == 2
-    return len(f"*3\r\n$3\r\nSET\r\n${len(prefix) + 2}\r\n{prefix}:0\r\n$10\r\n{'x' * 10}\r\n")
+    until = "$4\r\nPXAT\r\n$13\r\n1234567890123\r\n" if ttl_s else ""
+    return len(f"*3\r\n$3\r\nSET\r\n${len(prefix) + 2}\r\n{prefix}:0\r\n$10\r\n{'x' * 10}\r\n{until}")
 
 
 @pytest.mark.deployment
@@ -255,6 +256,32 @@ def test_a_few_keys_that_the_master_had_not_written_to_its_files_are_kept(proces
     start_in_order(deployment, order, master)
     deployment.await_converged(RECOVERY_S)
     assert sizes(deployment) == [keys] * len(deployment.data)
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("lost", [5, 0])
+def test_keys_that_expire_count_too_and_those_that_have_expired_cost_no_failover(
+    process_nodes: Nodes, lost: int
+) -> None:
+    """A master lets go of them as soon as it runs, and its replicas keep them until it says so."""
+    deployment = process_nodes
+    deployment.heal()
+    master = deployment.master()
+    fill(deployment, f"lasting-{lost}")
+    with connect(deployment.contract) as client:
+        for number in range(40):
+            client.set(f"short:{lost}:{number}", "x", px=NOTED_S * 1000 + 500)
+    time.sleep(NOTED_S)
+    each = confirm(deployment, f"expiring-{lost}", 5, ttl_s=3600)
+    deployment.kill(*deployment.names)
+    if lost:
+        deployment.damage(master, NEVER_WRITTEN.format(bytes=lost * each))
+    said = deployment.hear(master)
+    start(deployment, deployment.names)
+    deployment.await_converged(RECOVERY_S)
+    with connect(deployment.contract) as client:
+        assert [number for number in range(5) if client.get(f"expiring-{lost}:{number}") is None] == []
+    assert ("gives way" in said()) == bool(lost)
 
 
 @pytest.mark.deployment

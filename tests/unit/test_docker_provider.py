@@ -352,3 +352,12 @@ def test_a_given_host_replaces_the_environments_and_keeps_its_tls_for_tcp(
         assert not client.api.trust_env
     seen = asked[0] and {key: value for key, value in asked[0].items() if key.startswith("DOCKER_")}
     assert seen == expected
+
+
+@pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1"])
+def test_an_engine_that_does_not_answer_is_named_with_a_fix(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    words = rf"Docker engine at {host}: found none that answers: .*; expected one.*\n  fix: start it"
+    with pytest.raises(docker_control.EngineError, match=words), docker_control.engine(host):
+        pass
