@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
+from securesystemslib.signer import CryptoSigner
 
+from rollout.keys import public_pem
+from rollout.signing import VARIABLE as SIGNING_KEY
 from tools.paths import ROOT
 
 PHASES = ("staging", "canary", "prod")
@@ -22,6 +25,8 @@ COMMAND_S = 1800
 PROBES_A_SECOND = 100
 # Of the clone, whatever is checked out here.
 BRANCH = "rehearsal"
+# Who runs commands: the first signs the journal, the second its approvals.
+STARTER, APPROVER = "starter", "approver"
 
 
 class RehearsalError(Exception):
@@ -35,10 +40,16 @@ class Place:
         self.folder = folder
         # Short and of its own: it is in the names of containers, networks and rules.
         self.mark = f"r{secrets.token_hex(2)}"
+        # For this rehearsal only: they are in no file.
+        self._signers = {name: CryptoSigner.generate_ed25519() for name in (STARTER, APPROVER)}
         self._probers: dict[str, subprocess.Popen[bytes]] = {}
 
     def stack(self, phase: str) -> str:
         return f"{self.mark}{phase}"
+
+    def public_key(self, name: str) -> str:
+        """Of the starter or the approver, as PEM."""
+        return public_pem(self._signers[name])
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,7 +59,7 @@ class Place:
             "REDIS_STATE_DIR": str(self.folder / ".state"),
             "ROLLOUT_PLAN": str(self.folder / "rollout.yaml"),
         }
-        left = ("STACK_CONFIG_FILE", "PULUMI_CONFIG_PASSPHRASE", "ROLLOUT_JOURNAL", "PULUMI_ACCESS_TOKEN")
+        left = ("STACK_CONFIG_FILE", "PULUMI_CONFIG_PASSPHRASE", "ROLLOUT_JOURNAL", "PULUMI_ACCESS_TOKEN", SIGNING_KEY)
         return {name: value for name, value in os.environ.items() if name not in left} | ours
 
     def git(self, *arguments: str) -> str:
@@ -85,14 +96,15 @@ class Place:
         self._checked([sys.executable, "-m", "tools.stack", *arguments], value)
 
     def rollout(
-        self, *arguments: str, say: Callable[[str], None] = lambda _line: None, actor: str = "starter"
+        self, *arguments: str, say: Callable[[str], None] = lambda _line: None, actor: str = STARTER
     ) -> tuple[int, list[str]]:
         """`python -m rollout ...`: its exit code and its lines, each told to `say` when it comes."""
         lines = []
+        ours = {"ROLLOUT_ACTOR": actor, SIGNING_KEY: self._signers[actor].private_bytes.decode()}
         with subprocess.Popen(
             [sys.executable, "-u", "-m", "rollout", *arguments],
             cwd=self.folder,
-            env=self.environment | {"ROLLOUT_ACTOR": actor},
+            env=self.environment | ours,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -12,7 +12,7 @@ from typing import Any
 
 from rehearsal.application import NAME, Application, application_of
 from rehearsal.crowd_pods import RANGE
-from rehearsal.place import BRANCH, Place
+from rehearsal.place import APPROVER, BRANCH, STARTER, Place
 
 # The longest soak must bring the 1000 samples of each kind that a p99 needs, at 50 a second of each.
 SOAK = "25s"
@@ -81,6 +81,8 @@ class Stage:
             "project": "rehearsal",
             "journal": ".state/rollout",
             "branch": BRANCH,
+            "signing": {"keys": {STARTER: place.public_key(STARTER)}},
+            "approvals": {"keys": {APPROVER: place.public_key(APPROVER)}},
             "sampleGap": "5s",
             "rehearsalMaxAge": "2h",
             "rollback": {"contract": "standalone" if self.shares else "keep", "within": "5m", "watch": "2s"},

@@ -18,11 +18,12 @@ from infra.contract import Contract, OperatorContract
 from rehearsal import clients
 from rehearsal.application import Visits, beside, redis_of, visited
 from rehearsal.clients import crowd_of
-from rehearsal.place import PHASES, Place, RehearsalError
+from rehearsal.place import APPROVER, PHASES, STARTER, Place, RehearsalError
 from rehearsal.stage import Stage
 from rehearsal.troubles import FEW, Going, Trouble
+from rollout.entries import Entry
 from rollout.history import Run, replay
-from rollout.journal import Entry, Journal
+from rollout.journal import Journal
 from rollout.store import open_store
 from tools.stacks import Stack
 
@@ -197,9 +198,16 @@ class Story:
         holds = (code, verdict) == (0, "pass") and found is not None
         self.seen.note("report's verdict", f"{verdict} (exit {code})", "pass (exit 0)", holds)
         if found:
-            code, lines = self.place.rollout("verify", f"{found[1]}/report.json", "--head", self._head)
-            self.seen.note("rollout verify", lines[-1] if lines else "", "exit 0", code == 0)
+            self._verify(f"{found[1]}/report.json")
             self._lines(json.loads(self._read(f"{found[1]}/report.json")))
+
+    def _verify(self, report: str) -> None:
+        """As a stranger would, who has the public key and a head that was told."""
+        key = self.place.folder / ".state" / "starter.pub.pem"
+        key.write_text(self.place.public_key(STARTER))
+        code, lines = self.place.rollout("verify", report, "--head", self._head, "--key", str(key))
+        said = lines[-1] if lines else ""
+        self.seen.note("rollout verify, signatures by the public key", said, "exit 0", code == 0)
 
     def _lines(self, report: dict[str, Any]) -> None:
         claims = report["claims"]
@@ -324,8 +332,8 @@ class Story:
                 going.end()
 
     def _approve(self) -> None:
-        told = ("--name", "approver", "--reason", "the preview was recorded")
-        code, lines = self.place.rollout("approve", *told, actor="approver")
+        told = ("--name", APPROVER, "--reason", "the preview was recorded")
+        code, lines = self.place.rollout("approve", *told, actor=APPROVER)
         if code != 0:
             raise RehearsalError(f"rollout approve: {' '.join(lines)}")
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, NoReturn, get_args
 
 import typer
@@ -17,11 +18,14 @@ from rollout.durations import show
 from rollout.engine import Code, Engine, Result
 from rollout.errors import RolloutError
 from rollout.history import Run
+from rollout.key_files import read_public, write_pair
 from rollout.leaks import occurrences, passwords_of, search
 from rollout.notify import VARIABLE, webhook
 from rollout.people import actor
 from rollout.plan import PHASES, PhaseName, Plan, Suite, read
 from rollout.releases import Releases
+from rollout.signing import VARIABLE as SIGNING_KEY
+from rollout.signing import from_environment
 from rollout.store import open_store
 from tools.errors import ToolError
 from tools.paths import ROOT, state_folder
@@ -58,7 +62,8 @@ class Session:
         place = place or self.plan.journal
         place = place if "://" in place else str(ROOT / place)
         self.releases = releases(plan_file, self.plan.branch)
-        self.engine = Engine(open_store(place), self.releases, self.say, webhook(url) if url else None)
+        notify = webhook(url) if url else None
+        self.engine = Engine(open_store(place), self.releases, self.say, notify, signing=from_environment())
 
     def say(self, line: str) -> None:
         """One line, never cut."""
@@ -85,14 +90,8 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
 
     @contextmanager
     def session(plan: Path, journal: str) -> Iterator[Session]:
-        try:
+        with _messages():
             yield Session(plan, journal, releases)
-        except ToolError as error:
-            Console(stderr=True, highlight=False).print(f"error: {error}", soft_wrap=True, markup=False)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            Console(stderr=True).print("interrupted; rollout advance goes on where it was")
-            raise typer.Exit(130) from None
 
     @app.command("plan")
     def show_plan(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
@@ -102,6 +101,18 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
                 amount = f"  {show(step.seconds)}" if step.seconds is not None else ""
                 our.say(f"{our.plan.phases[phase].stack:<12}{step_id}{amount}")
             our.say(f"plan {our.plan.hash}")
+
+    @app.command()
+    def key(
+        name: Annotated[str, typer.Argument(help="whose: ci, or an approver's name")],
+        out: Annotated[Path | None, typer.Option(help="folder; default: .state/keys")] = None,
+    ) -> None:
+        """Make a pair of keys: a private one to sign with, and the public one for rollout.yaml. Overwrites nothing."""
+        with _messages():
+            private, public = write_pair(name, out or state_folder() / "keys")
+        told = f"# The private key: {SIGNING_KEY}={private}\n# For rollout.yaml, under `signing` or `approvals`:\n"
+        listed = f"  keys:\n    {name}: |\n{indent(public.read_text(), ' ' * 6)}"
+        Console(highlight=False).print(told + listed, end="", soft_wrap=True, markup=False)
 
     @app.command()
     def start(
@@ -203,12 +214,15 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
         report: Annotated[Path, typer.Argument(help="report.json beside its raw files")],
         journal: Annotated[str, typer.Option(help="also: whether this journal has the report's SHA-256")] = "",
         head: Annotated[list[str] | None, typer.Option(help="the journal's head, as the webhook or CI told it")] = None,
+        key: Annotated[list[Path] | None, typer.Option(help="a public key (PEM) that the journal is signed by")] = None,
         plan: PlanFile = PLAN_FILE,
     ) -> None:
         """Work the report out again from its raw files and its journal; fails for whatever cannot be."""
         from rollout.report.verify import verify as problems_of
 
-        problems = problems_of(report, [] if journal else head or [])
+        with _messages():
+            keys = {str(file): read_public(file) for file in key or []}
+        problems = problems_of(report, [] if journal else head or [], keys=keys)
         if journal and report.is_file():
             with session(plan, journal) as our:
                 problems += _named(our, report, head or [])
@@ -217,6 +231,7 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
         if problems:
             raise typer.Exit(int(Code.FAILED))
         told = "" if head else "; its journal's head was not compared: --head, as the webhook or CI told it"
+        told += "" if key else "; nobody's signature was looked for: --key, the public key of whoever signs the journal"
         Console(highlight=False).print(f"the report is what its raw files say{told}", soft_wrap=True, markup=False)
 
     @app.command()
@@ -232,10 +247,23 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
         """
         with session(plan, journal) as our:
             gone = lock.unlock(our.engine.store, holder)
-            our.engine.journal.append("", "unlocked", {"holder": gone.model_dump(mode="json")})
+            our.engine.note("unlocked", {"holder": gone.model_dump(mode="json")})
             our.say(f"unlocked: {gone}")
 
     return app
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """What ends a command is one message and an exit code."""
+    try:
+        yield
+    except ToolError as error:
+        Console(stderr=True, highlight=False).print(f"error: {error}", soft_wrap=True, markup=False)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; rollout advance goes on where it was")
+        raise typer.Exit(130) from None
 
 
 def _named(our: Session, report: Path, heads: list[str]) -> list[str]:
@@ -271,6 +299,7 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
 
     from rollout.evidence import digest
     from rollout.report.gather import Gathering
+    from rollout.report.signed import ATTESTATION
     from rollout.report.write import write
 
     tests = []
@@ -295,7 +324,9 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
             f"the report in {folder} holds a password; it is in no journal\n  fix: remove it, and rotate"
         )
     sha256 = digest((folder / "report.json").read_bytes())
-    engine.journal.append(run.id, "reported", {"verdict": str(made.verdict), "sha256": sha256})
+    reported = engine.note("reported", {"verdict": str(made.verdict), "sha256": sha256}, run.id)
+    if reported.is_signed:
+        (folder / ATTESTATION).write_bytes(reported.content)
     return folder, made
 
 
@@ -306,17 +337,14 @@ def _search(our: Session, run: Run) -> frozenset[str]:
     engine, stacks = our.engine, our.releases.stacks(run.release)
     passwords = passwords_of(stacks, run)
     outcome = search(engine.store, stacks, run, engine.journal.entries, passwords)
-    engine.journal.append(
-        run.id,
-        "searched",
-        {
-            "action": "search",
-            "reason": outcome.reason,
-            "command": outcome.command,
-            "figures": dict(outcome.figures),
-            "evidence": keep(engine.store, outcome.files),
-        },
-    )
+    data = {
+        "action": "search",
+        "reason": outcome.reason,
+        "command": outcome.command,
+        "figures": dict(outcome.figures),
+        "evidence": keep(engine.store, outcome.files),
+    }
+    engine.note("searched", data, run.id)
     return passwords
 
 

@@ -15,17 +15,20 @@ from enum import IntEnum
 from itertools import takewhile
 from typing import Any
 
-from rollout import binding, lock
+from rollout import binding, lock, people
 from rollout.durations import show
+from rollout.entries import Entry, canonical, digest
 from rollout.errors import RolloutError
 from rollout.history import DESTRUCTIVE, History, Run, StepRecord, replay
-from rollout.journal import Entry, Journal, canonical, digest
+from rollout.journal import Journal
 from rollout.judging import judge_drill
 from rollout.keeping import EvidenceLost, Piece, fetch, keep
 from rollout.notify import Notify, NotSent, text_of
 from rollout.plan import PHASES, TIMED, UNTOUCHING, PhaseName, Plan
 from rollout.releases import Releases
 from rollout.serving import serving_since
+from rollout.signatures import Signatures
+from rollout.signing import Signing, unsigned
 from rollout.soaking import Soaking, jsonl
 from rollout.stacks import Outcome, Stacks, StackState
 from rollout.store import Store
@@ -57,7 +60,10 @@ class Result:
 
 
 class Engine:
-    """The rollout of one project. `notify` may be None; `now` is the wall clock, for records and ages only."""
+    """The rollout of one project. `notify` may be None; `now` is the wall clock, for records and ages only.
+
+    `signing`: who signs what it writes, if the plan lists keys.
+    """
 
     def __init__(
         self,
@@ -66,6 +72,7 @@ class Engine:
         say: Say,
         notify: Notify | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        signing: Signing = unsigned,
     ) -> None:
         """Raises JournalDamaged."""
         self.store = store
@@ -74,6 +81,7 @@ class Engine:
         self._say = say
         self._notify = notify
         self._now = now
+        self._signing = signing
 
     @property
     def history(self) -> History:
@@ -98,6 +106,12 @@ class Engine:
                     f"release {release} failed ({history.barred[release]}) and is refused\n"
                     f"  fix: roll out another; or, with the cause found: rollout release {release} --reason ..."
                 )
+            if plan.signing.missing and not plan.signing.none:
+                raise RolloutError(
+                    f"{plan.signing.missing}, and canary and prod take a signed journal only; nothing was begun\n"
+                    "  fix: rollout key ci, and list what it prints; or `signing: none`, which every report then says"
+                )
+            self._trust(plan)
             run_id = f"{self._now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
             data = {"release": release, "plan": plan.to_json(), "plan_hash": plan.hash, "by": by}
             self.journal.append(run_id, "started", data)
@@ -134,7 +148,7 @@ class Engine:
         record = run.next_step
         if run.end or record is None or record.step.kind != "approval" or record.begun is None:
             raise RolloutError("nothing waits for approval\n  fix: rollout advance, then look at rollout status")
-        given = {"name": name, "reason": reason, "by": by}
+        given = {"name": name, "reason": reason, "by": by, "ci_run": people.ci_run()}
         if why_not := run.refusal(given):
             raise RolloutError(
                 f"not approved: {why_not}\n  fix: somebody else approves, with --name and --reason; or the plan says "
@@ -152,7 +166,7 @@ class Engine:
         run = self.current()
         if run.end:
             raise RolloutError(f"rollout {run.id} has ended ({run.end}): nothing to do")
-        self._write(run, kind, data)
+        self.note(kind, data, run.id)
         self._tell()
 
     def abort(self, reason: str) -> None:
@@ -178,7 +192,13 @@ class Engine:
         """Let a barred release be rolled out again. Raises RolloutError when it is not barred."""
         if name not in self.history.barred:
             raise RolloutError(f"release {name} is not barred: nothing to do")
-        self.journal.append("", "released", {"release": name, "reason": reason})
+        self.note("released", {"release": name, "reason": reason})
+
+    def note(self, kind: str, data: Mapping[str, Any], run_id: str = "") -> Entry:
+        """Write down what is no step, signed as the latest rollout's plan wants it. Raises RolloutError."""
+        if run := self.history.last:
+            self._trust(run.plan)
+        return self.journal.append(run_id, kind, data)
 
     def lost_evidence(self, run: Run, phase: PhaseName | None = None) -> list[EvidenceLost]:
         """Evidence of the run (of one phase) that is missing or edited."""
@@ -197,6 +217,7 @@ class Engine:
         `ended`: one that has ended is looked at, too. Raises RolloutError.
         """
         run = self.current()
+        self._trust(run.plan)
         if run.end and not ended:
             return run
         if self._releases.plan(run.release).hash != run.plan.hash:
@@ -205,6 +226,12 @@ class Engine:
                 "  fix: find out who changed the journal and restore it from a copy; or start a rollout anew"
             )
         return run
+
+    def _trust(self, plan: Plan) -> None:
+        """Hold the journal to the keys that the plan lists, and sign with one of them. Raises JournalDamaged."""
+        keys = plan.signing.public_keys
+        signer = self._signing(keys | plan.approvals.public_keys) if keys else None
+        self.journal.trust(Signatures(keys), signer)
 
     def _stacks(self, run: Run) -> Stacks:
         """As the run's release works on them."""
@@ -231,6 +258,10 @@ class Engine:
         if record is None:
             self._write(run, "ended", {"end": "done", "reason": f"{run.release} serves all clients, proven"})
             return None
+        if record.phase != PHASES[0] and run.plan.signing.missing and not run.plan.signing.none:
+            return Result(
+                Code.INCONCLUSIVE, f"{record.id}: not begun: {run.plan.signing.missing}, so the journal proves nothing"
+            )
         if PHASES.index(record.phase) > PHASES.index(upto):
             return Result(Code.DONE, f"{upto} is proven; {record.id} is beyond it and left to another advance")
         if record.verdict is Verdict.INCONCLUSIVE:

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from rollout import people
-from rollout.journal import Entry, JournalDamaged
+from rollout.entries import NONSENSE, Entry
+from rollout.journal import JournalDamaged
 from rollout.plan import UNTOUCHING, PhaseName, Plan, Step
 from smoke_tests.verdict import Verdict
 
@@ -131,7 +132,7 @@ def replay(entries: Sequence[Entry]) -> History:
     for entry in entries:
         try:
             apply(history, entry)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except NONSENSE as error:
             what = f"entry {entry.number} ({entry.kind}) is none that a rollout writes: {type(error).__name__}"
             raise JournalDamaged(
                 f"the journal is damaged: {what}; nothing was done\n  fix: restore it from a copy"

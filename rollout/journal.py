@@ -8,21 +8,22 @@ takes n + 1. Whoever has the folder (or the URL) has the whole rollout: nothing 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from securesystemslib.signer import Signer
 
+from rollout.attestation import is_envelope, opened
 from rollout.clock import SKEW
+from rollout.entries import NO_PREDECESSOR, NONSENSE, Entry
 from rollout.errors import RolloutError
+from rollout.signatures import Signatures
+from rollout.signing import VARIABLE
 from rollout.store import Refused, Store
 
 FOLDER = "journal"
-NO_PREDECESSOR = "0" * 64
 _NAME = re.compile(r"(\d{6})\.json")
 _ATTEMPTS = 50
 
@@ -31,43 +32,15 @@ class JournalDamaged(RolloutError):
     """The chain does not hold: somebody changed, removed or added an entry."""
 
 
-class Entry(BaseModel):
-    """One thing that happened. `run` names the rollout, `kind` what happened, `data` its details (plain JSON)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    number: int
-    previous: str
-    at: AwareDatetime
-    run: str
-    kind: str
-    data: dict[str, Any]
-
-    def to_bytes(self) -> bytes:
-        return canonical(self.model_dump(mode="json")) + b"\n"
-
-    @property
-    def head(self) -> str:
-        """The digest that stands for the chain up to this entry."""
-        return digest(self.to_bytes())
-
-
-def canonical(value: Any) -> bytes:
-    """JSON of which there is only one spelling: what digests are made of."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
 class Journal:
-    """Reads, verifies and appends. `entries` is what was verified so far, in order."""
+    """Reads, verifies and appends. `entries` is what was verified so far, in order.
+
+    Until it is told whose signatures count (`trust`), it holds the chain alone, and signs nothing.
+    """
 
     def __init__(self, store: Store, clock: Callable[[], datetime] = _now) -> None:
         """Raises JournalDamaged."""
@@ -75,6 +48,8 @@ class Journal:
         self._clock = clock
         self.entries: list[Entry] = []
         self._head = NO_PREDECESSOR
+        self._signatures: Signatures | None = None
+        self._signer: Signer | None = None
         self.refresh()
 
     @property
@@ -101,13 +76,17 @@ class Journal:
                 entry = entry_of(content, number, self._head)
             except ValueError as error:
                 raise self._damaged(str(error)) from None
-            self.entries.append(entry)
-            self._head = digest(content)
+            self._take(entry)
 
-    def verify(self) -> None:
-        """Read everything again from the beginning. Raises JournalDamaged."""
-        self.entries, self._head = [], NO_PREDECESSOR
+    def trust(self, signatures: Signatures, signer: Signer | None) -> None:
+        """Hold every entry against these signatures, from now on too, and sign what is appended.
+
+        Raises JournalDamaged for what somebody else wrote.
+        """
         self.refresh()
+        for entry in self.entries:
+            self._check(entry, signatures)
+        self._signatures, self._signer = signatures, signer
 
     def append(self, run: str, kind: str, data: Mapping[str, Any] | None = None) -> Entry:
         """Write the next entry; when this returns it survives a power cut. Raises RolloutError, JournalDamaged."""
@@ -116,16 +95,52 @@ class Journal:
             number = len(self.entries) + 1
             at = self._time()
             kept = dict(data or {})
-            entry = Entry(number=number, previous=self._head, at=at, run=run, kind=kind, data=kept)
-            content = entry.to_bytes()
-            if self._store.create(_path(number), content):
-                self.entries.append(entry)
-                self._head = digest(content)
+            entry = self._signed(Entry(number=number, previous=self._head, at=at, run=run, kind=kind, data=kept))
+            if self._store.create(_path(number), entry.content):
+                self._take(entry)
                 return entry
         raise RolloutError(
             f"the journal at {self._store.address}: {_ATTEMPTS} times somebody else wrote the next entry first\n"
             "  fix: see who else runs rollout commands on it, then try again"
         )
+
+    def _take(self, entry: Entry) -> None:
+        if self._signatures:
+            self._check(entry, self._signatures)
+        self.entries.append(entry)
+        self._head = entry.head
+
+    def _check(self, entry: Entry, signatures: Signatures) -> None:
+        try:
+            problem = signatures.problem(entry)
+            signatures.add(entry)
+        except NONSENSE:
+            raise self._damaged(f"entry {entry.number} ({entry.kind}) is none that a rollout writes") from None
+        if problem:
+            raise JournalDamaged(
+                f"the journal at {self._store.address} cannot be trusted: {problem}; nothing was done\n"
+                "  fix: find out who wrote it and restore the journal from a copy; a key that was replaced stays "
+                "listed in rollout.yaml as long as the journal has entries by it"
+            )
+
+    def _signed(self, entry: Entry) -> Entry:
+        """The entry as it is to be written. Raises RolloutError when nobody would take it."""
+        signatures, signer = self._signatures, self._signer
+        if signatures is None:
+            return entry
+        try:
+            entry = signatures.signed(entry, signer) if signer else entry
+        except Exception as error:  # the library: each signer raises what its service does
+            raise RolloutError(
+                f"the journal's next entry could not be signed: {type(error).__name__}; nothing was written\n"
+                f"  fix: see that the key in ${VARIABLE} can be used from here"
+            ) from None
+        if problem := signatures.problem(entry):
+            raise RolloutError(
+                f"nothing was written to the journal: {problem}\n"
+                f"  fix: name a key that rollout.yaml lists in ${VARIABLE}; an approver their own"
+            )
+        return entry
 
     def _time(self) -> datetime:
         """Now, never before the last entry: two machines' clocks differ a little. Raises RolloutError if by more."""
@@ -155,12 +170,24 @@ def _path(number: int) -> str:
 
 def entry_of(content: bytes, number: int, previous: str) -> Entry:
     """The entry of this number that follows `previous`. Raises ValueError saying why it is none."""
-    try:
-        entry = Entry.model_validate_json(content)
-        spelled = entry.to_bytes()  # NaN and Infinity have no spelling
-    except ValueError:
-        cut = "" if content.endswith(b"\n") else ": it was cut"
-        raise ValueError(f"entry {number} is not an entry{cut}") from None
+    if is_envelope(content):
+        try:
+            entry = opened(content)
+        except ValueError as error:
+            raise ValueError(f"entry {number} {error}") from None
+        spelled = content
+    else:
+        entry, spelled = _unsigned(content, number)
     if entry.number != number or entry.previous != previous or spelled != content:
         raise ValueError(f"entry {number} does not follow from entry {number - 1}: one of them was changed")
     return entry
+
+
+def _unsigned(content: bytes, number: int) -> tuple[Entry, bytes]:
+    """The entry, and how it is spelled."""
+    try:
+        entry = Entry.model_validate_json(content)
+        return entry, entry.plain  # NaN and Infinity have no spelling
+    except ValueError:
+        cut = "" if content.endswith(b"\n") else ": it was cut"
+        raise ValueError(f"entry {number} is not an entry{cut}") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from rollout.journal import digest
+from rollout.entries import digest
 from rollout.store import Missing, Readable, Refused, Store
 
 FOLDER = "evidence"

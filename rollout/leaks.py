@@ -10,9 +10,9 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import quote
 
+from rollout.entries import Entry
 from rollout.errors import RolloutError
 from rollout.history import Run
-from rollout.journal import Entry
 from rollout.keeping import EvidenceLost, Piece, fetch
 from rollout.stacks import Outcome, Stacks
 from rollout.store import Readable
@@ -64,7 +64,7 @@ def _spellings(password: str) -> set[bytes]:
 def _places(store: Readable, stacks: Stacks, run: Run, entries: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
     for phase in run.plan.phases.values():
         yield from ((f"{phase.stack}: {name}", content) for name, content in stacks.traces(phase.stack))
-    yield from ((f"journal entry {entry.number}", entry.to_bytes()) for entry in entries)
+    yield from ((f"journal entry {entry.number}", entry.plain) for entry in entries)
     for _, value in run.evidence:
         piece = Piece.model_validate(value)
         try:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from rollout.entries import digest
 from rollout.errors import BUSY, RolloutError
-from rollout.journal import digest
 from rollout.store import Missing, Store
 from tools.processes import PROC, identify
 

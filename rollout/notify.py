@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
 
-from rollout.journal import Entry
+from rollout.entries import Entry
 
 VARIABLE = "ROLLOUT_WEBHOOK_URL"
 _TIMEOUT_S = 5.0

@@ -10,6 +10,8 @@ from typing import Any
 
 # What CI systems call whoever began the job.
 _ACTORS = ("ROLLOUT_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID")
+# And the run that the job is of.
+_RUNS = ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_ID")
 
 
 def actor() -> str:
@@ -19,6 +21,16 @@ def actor() -> str:
         return named or getpass.getuser()
     except (KeyError, OSError):
         return ""
+
+
+def ci_run() -> str:
+    """The id of the CI run that this command is a part of; '' outside of CI."""
+    return next((os.environ[name] for name in _RUNS if os.environ.get(name)), "")
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two names are one person's."""
+    return _plain(one) == _plain(other)
 
 
 def refusal(approval: Mapping[str, Any], started: Mapping[str, Any], *, may_be_same: bool) -> str:

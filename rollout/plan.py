@@ -11,14 +11,25 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+from securesystemslib.signer import Key
 
 from infra.problems import Problem
 from rollout import durations
+from rollout.entries import canonical, digest
 from rollout.errors import RolloutError
-from rollout.journal import canonical, digest
+from rollout.keys import NAME, public_key
 
 Kind = Literal[
     "preflight",
@@ -70,6 +81,18 @@ def _seconds(value: Any) -> float:
 
 # Canonical form and JSON carry seconds; only the file carries words.
 Seconds = Annotated[float, BeforeValidator(lambda value: value if isinstance(value, float) else _seconds(value))]
+
+
+def _public(pem: str) -> str:
+    try:
+        public_key(pem)
+    except ValueError:
+        raise _refused("a public key as PEM", "paste what `rollout key NAME` printed") from None
+    return pem
+
+
+KeyName = Annotated[str, Field(pattern=f"^{NAME}$")]
+PublicPem = Annotated[str, AfterValidator(_public)]
 
 
 class _Model(BaseModel):
@@ -192,10 +215,55 @@ class Rollback(_Model):
         return {key: value for key, value in content.items() if key != "consumers"}
 
 
+class Signing(_Model):
+    """Who signs the journal: `keys`, public ones by their name. `none`: nobody, which every report then says."""
+
+    none: bool = False
+    keys: dict[KeyName, PublicPem] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_none(cls, content: Any) -> Any:
+        if isinstance(content, Mapping):
+            return content
+        if content != "none":
+            raise _refused("`none`, or `keys` with a public key by its name", "see docs/rollout.md, Signatures")
+        return {"none": True}
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if self.none and self.keys:
+            raise _refused("`none` or `keys`, not both", "remove one of them")
+        return self
+
+    @property
+    def public_keys(self) -> dict[str, Key]:
+        return {name: public_key(pem) for name, pem in self.keys.items()}
+
+    @property
+    def missing(self) -> str:
+        """Why what is signed by it proves nothing to a stranger; '' when it does."""
+        if self.none:
+            return "rollout.yaml says `signing: none`"
+        return "" if self.keys else "rollout.yaml lists no key under signing.keys"
+
+
 class Approvals(_Model):
-    """Who may approve. `self`: also whoever started the rollout."""
+    """Who may approve. `self`: also whoever started the rollout. `keys`: public ones by the approver's name."""
 
     own: bool = Field(default=False, alias="self")
+    keys: dict[KeyName, PublicPem] = {}
+
+    @field_validator("keys")
+    @classmethod
+    def _are_different(cls, keys: dict[str, str]) -> dict[str, str]:
+        if len({public_key(pem).keyid for pem in keys.values()}) < len(keys):
+            raise _refused("a key of their own for each approver", "`rollout key NAME` makes one")
+        return keys
+
+    @property
+    def public_keys(self) -> dict[str, Key]:
+        return {name: public_key(pem) for name, pem in self.keys.items()}
 
 
 class Plan(_Model):
@@ -211,6 +279,7 @@ class Plan(_Model):
     sample_gap: Seconds = 5.0
     rehearsal_max_age: Seconds = 7 * 86400.0
     rollback: Rollback = Rollback()
+    signing: Signing = Signing()
     approvals: Approvals = Approvals()
     tests: tuple[Suite, ...] = ()
     phases: dict[PhaseName, Phase]
@@ -238,6 +307,14 @@ class Plan(_Model):
         if self.rollback.contract == "standalone" and not self.rehearses:
             fix = "add `- rehearsal` to its steps; or `rollback: {contract: keep}`, which leaves applications alone"
             raise _refused("a rehearsal of the rollback in staging", fix)
+        return self
+
+    @model_validator(mode="after")
+    def _signs_approvals(self) -> Self:
+        if self.approvals.keys and not self.signing.keys:
+            raise _refused("signing.keys beside approvals.keys", "list the key that signs the journal, too")
+        if any(self.signing.keys.get(name, pem) != pem for name, pem in self.approvals.keys.items()):
+            raise _refused("one key for one name", "give the key of signing or of approvals another name")
         return self
 
     @property
@@ -277,7 +354,7 @@ def read(text: str, file: str = "rollout.yaml") -> Plan:
 
 def _problem(error: Any) -> Problem:
     key = ".".join(map(str, error["loc"])).removesuffix(".[key]")
-    found = repr(error["input"])
+    found = "a private key" if "PRIVATE KEY" in str(error["input"]) else repr(error["input"])
     found = found if len(found) <= 60 else found[:60] + "..."
     if error["type"] == "missing":
         return Problem(key, "nothing", "a value", f"add `{error['loc'][-1]}`; see docs/rollout.md")

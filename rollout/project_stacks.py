@@ -23,9 +23,9 @@ from client.ledger import Ledger
 from infra.contract import OperatorContract
 from prober.samples import Sample, SamplesDamaged, newest_samples, read_samples
 from rollout import standalone
+from rollout.entries import canonical, digest
 from rollout.errors import RolloutError
 from rollout.faults import Faults
-from rollout.journal import canonical, digest
 from rollout.plan import Consumer
 from rollout.report.inputs import Teeth
 from rollout.stack_files import StackFiles

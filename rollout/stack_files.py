@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 
+from rollout.entries import canonical, digest
 from rollout.errors import RolloutError
-from rollout.journal import canonical, digest
 from tools.declared import declare
 from tools.private_files import replace
 from tools.stack_config import of_release, operated_of, read_config, secrets_of, settings_of

@@ -30,10 +30,12 @@ def build_from(manifest: Manifest, found: Read) -> Report:
     lines = {line.id: claim_of(line, measured.get(line.by, [])) for line in LINES}
     smoke = smoke_claims(found)
     claims = (*lines.values(), *smoke, *found.damaged)
-    decision = decide(claims, required(plan_of(found)))
+    plan = plan_of(found)
+    decision = decide(claims, required(plan))
     areas = _areas(lines)
     return Report(
         format=FORMAT,
+        unsigned=plan.signing.missing if plan else "",
         manifest=manifest,
         verdict=decision.verdict,
         reasons=decision.reasons,

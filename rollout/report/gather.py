@@ -17,11 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from prober.samples import SamplesDamaged, samples_in
 from rollout.clock import outside
+from rollout.entries import NONSENSE, Entry
 from rollout.errors import RolloutError
 from rollout.evidence import EvidenceError, load, seal
 from rollout.faults import Faults
 from rollout.history import StepRecord, replay
-from rollout.journal import Entry
 from rollout.keeping import EvidenceLost, Piece, fetch
 from rollout.plan import TIMED
 from rollout.report.catalogue import LINES
@@ -36,7 +36,7 @@ from rollout.report.inputs import (
     QuorumAnswer,
     Teeth,
 )
-from rollout.report.order import NONSENSE, owed
+from rollout.report.order import owed
 from rollout.store import Readable
 from smoke_tests.evidence import Check, Evidence
 from smoke_tests.verdict import Verdict
@@ -246,12 +246,19 @@ class Gathering:
         self._lines("approvals", [_approval(each) for each in run.approvals.values()], made)
         stacks = {f"stack of {name}": phase.stack for name, phase in run.plan.phases.items()}
         head, who = self._entries[-1].head, run.starter or "nobody that is named"
-        facts = {"rollout": run.id, "plan": run.plan.hash, "journal's head": head, "state": run.end or "under way"}
+        signers = ", ".join(f"{name} {key.keyid[:16]}" for name, key in run.plan.signing.public_keys.items())
+        facts = {
+            "rollout": run.id,
+            "plan": run.plan.hash,
+            "journal's head": head,
+            "journal signed by": signers or "nobody",
+            "state": run.end or "under way",
+        }
         path = self._folder / "journal" / "facts.json"
         self._put(path, (json.dumps(facts | {"started by": who} | stacks, indent=2) + "\n").encode())
         self._add("facts", None, path, made, COMMAND)
         path = self._folder / ENTRIES
-        self._put(path, b"".join(entry.to_bytes() for entry in self._entries))
+        self._put(path, b"".join(entry.content for entry in self._entries))
         self._add("journal", None, path, made, COMMAND)
 
     def _phase(self, name: str) -> PhaseRecord | None:

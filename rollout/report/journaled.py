@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from prober.samples import Sample, SamplesDamaged, samples_in
 from rollout.clock import SKEW
+from rollout.entries import NONSENSE, Entry
 from rollout.errors import RolloutError
 from rollout.evidence import EvidenceError, EvidenceMissing, below
 from rollout.history import Run, StepRecord, replay
-from rollout.journal import Entry
 from rollout.plan import TIMED, Plan
 from rollout.report import order
 from rollout.report.gather import ENTRIES, Gathering, tests_file
@@ -64,7 +64,7 @@ def problems(manifest: Manifest, verdict: Verdict, found: Read, folder: Path, no
         yield f"the report passes a rollout that is not complete: {', '.join(missing[:3])}"
     try:
         yield from _credits(run, found, folder)
-    except order.NONSENSE as error:
+    except NONSENSE as error:
         yield f"a soak's credit is none that a rollout writes: {type(error).__name__}"
     yield from _inputs(manifest, entries, run, folder)
 

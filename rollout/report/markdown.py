@@ -11,7 +11,9 @@ from rollout.report.model import Report
 def to_markdown(report: Report, json_sha256: str) -> str:
     """Every claim with its evidence, one table a section."""
     manifest = report.manifest
+    unsigned = [f"**Not signed: {_cell(report.unsigned)}.** Whoever can write to the journal can make this up."]
     parts = [
+        *(unsigned if report.unsigned else []),
         f"# Release gate report: {_cell(manifest.project)} {_cell(manifest.release)}",
         f"**Verdict: {report.verdict}.** Score {report.score:g} of 100, counting only what is proven. "
         f"{manifest.made:%Y-%m-%d %H:%M} UTC. `report.json` sha256 `{json_sha256}`.",

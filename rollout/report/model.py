@@ -44,6 +44,7 @@ class Report(_Part):
     """Everything that the three renderings show, but the plots."""
 
     format: int
+    unsigned: str = ""  # why nobody's signature stands for its journal; '' when somebody's does, or it has no journal
     manifest: Manifest
     verdict: Verdict
     reasons: tuple[str, ...]

@@ -12,14 +12,13 @@ from itertools import pairwise
 from rollout import binding
 from rollout.clock import SKEW
 from rollout.engine import PROOFS
+from rollout.entries import NO_PREDECESSOR, NONSENSE, Entry, canonical, digest
 from rollout.history import History, Run, StepRecord, apply
-from rollout.journal import NO_PREDECESSOR, Entry, canonical, digest, entry_of
+from rollout.journal import entry_of
 from rollout.plan import TIMED, PhaseName
 from rollout.soak import Credit
 from smoke_tests.verdict import Verdict
 
-# What reading an entry that no rollout wrote may raise.
-NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 # What a rollout writes between two steps, whatever the step.
 _STEPS = ("begun", "observed", "done")
 

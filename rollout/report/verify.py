@@ -6,24 +6,31 @@ files are held against the journal, the journal against the plan, and its head a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
+from securesystemslib.signer import Key
 
 from rollout.evidence import EvidenceError, below
-from rollout.report import journaled
+from rollout.report import journaled, signed
 from rollout.report.build import build_from
 from rollout.report.model import Report
 from rollout.report.raw import Read, read
 from rollout.report.write import rendered
 
 
-def verify(report_json: Path, heads: Collection[str] = (), now: datetime | None = None) -> list[str]:
+def verify(
+    report_json: Path,
+    heads: Collection[str] = (),
+    now: datetime | None = None,
+    keys: Mapping[str, Key] | None = None,
+) -> list[str]:
     """What is wrong with the report; nothing when it holds. The raw files are looked for beside it.
 
-    `heads`: what the journal's head was at some time, as told outside of it; `now`: nothing may be of later.
+    `heads`: what the journal's head was at some time, as told outside of it; `now`: nothing may be of later; `keys`:
+    who signs the journal, by name. Without any it is held against the keys that its own plan lists.
     """
     try:
         told, found, again = _redone(report_json)
@@ -32,6 +39,7 @@ def verify(report_json: Path, heads: Collection[str] = (), now: datetime | None 
     problems = list(_contents(report_json.parent, told, found, again))
     now = now or datetime.now(UTC)
     problems += journaled.problems(told.manifest, told.verdict, found, report_json.parent, now)
+    problems += signed.problems(found, report_json, keys or {})
     problems += [f"the journal never had the head {head}" for head in sorted(set(heads) - heads_of(found))]
     return list(dict.fromkeys(problems))
 

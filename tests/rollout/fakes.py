@@ -27,6 +27,7 @@ from smoke_tests.verdict import Verdict
 PLAN = """
 project: tried
 journal: unused
+signing: none
 sampleGap: 2s
 rehearsalMaxAge: 1h
 rollback: {contract: standalone, within: 5m, watch: 1s}
