@@ -47,7 +47,7 @@ def test_a_step_with_evidence_is_a_test_result_of_the_commit(verdict: str, resul
     assert [each["digest"] for each in said["subject"]] == [{"gitCommit": COMMIT}]
     tests = {name: said["predicate"][name] for name in ("passedTests", "warnedTests", "failedTests")}
     assert said["predicate"]["result"] == result
-    assert tests == dict.fromkeys(tests, []) | {listed: ["staging/04-smoke"]}
+    assert tests == {name: [] for name in tests} | {listed: ["staging/04-smoke"]}
     assert [each["name"] for each in said["predicate"]["configuration"]] == ["rollout.yaml"]
 
 

@@ -18,8 +18,12 @@ import pytest
 
 from rollout.cli import make_app
 from rollout.journal import Journal
+from rollout.plan import read
+from rollout.signatures import Signatures
+from rollout.signing import VARIABLE
 from rollout.store import FolderStore
 from tests.rollout.fakes import UNATTENDED, FolderStacks
+from tests.rollout.signers import CI, SIGNED_UNATTENDED
 
 KILLS = 10
 ONCE = ("up staging", "up canary", "up prod", "failover canary")
@@ -28,12 +32,13 @@ ONCE = ("up staging", "up canary", "up prod", "failover canary")
 class Lab:
     """Runs the command line over a journal and stacks in folders."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, plan: str = UNATTENDED) -> None:
         self.folder = folder
         self.journal = folder / "journal"
         self.output = folder / "output"
-        self.stacks = FolderStacks(folder / "stacks", pause_s=0.01)
-        (folder / "rollout.yaml").write_text(UNATTENDED)
+        self.stacks = FolderStacks(folder / "stacks", pause_s=0.01, plan=plan)
+        (folder / "rollout.yaml").write_text(plan)
+        (folder / "ci.pem").write_bytes(CI.private_bytes)
 
     def command(self, *arguments: str) -> BaseProcess:
         """The command line in a process of its own; forked, so that no kill hits the seconds of its imports."""
@@ -45,6 +50,7 @@ class Lab:
         output = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(output), "w", buffering=1) for _ in range(2))
         os.environ["ROLLOUT_PLAN"], os.environ["ROLLOUT_JOURNAL"] = str(self.folder / "rollout.yaml"), str(self.journal)
+        os.environ[VARIABLE] = str(self.folder / "ci.pem")
         make_app(lambda *_: self.stacks)(list(arguments))
 
     def run(self, *arguments: str) -> tuple[int | None, str]:
@@ -64,15 +70,21 @@ def await_that(true: Callable[[], bool], what: str, seconds: float = 60.0) -> No
         time.sleep(0.001)
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path)
+def begun(folder: Path, plan: str) -> Lab:
+    lab = Lab(folder, plan)
     code, output = lab.run("start", "--release", "r1")
     assert code == 0, output
     return lab
 
 
-def test_killed_at_random_points_it_goes_on_and_does_nothing_twice(lab: Lab, tmp_path: Path) -> None:
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return begun(tmp_path, UNATTENDED)
+
+
+@pytest.mark.parametrize("plan", [UNATTENDED, SIGNED_UNATTENDED], ids=["unsigned", "signed"])
+def test_killed_at_random_points_it_goes_on_and_does_nothing_twice(plan: str, tmp_path: Path) -> None:
+    lab = begun(tmp_path, plan)
     seed = secrets.randbelow(10**6)
     chance = random.Random(seed)  # noqa: S311 - a test's choice of moments
     killed = 0
@@ -99,7 +111,10 @@ def test_killed_at_random_points_it_goes_on_and_does_nothing_twice(lab: Lab, tmp
     expected = {action: int(action != "up prod" or not unmeasured) for action in ONCE}
     assert counts == expected, f"seed {seed}: {lab.stacks.actions}"
     assert not (moved / "lock.json").exists()
-    Journal(FolderStore(moved))
+    journal = Journal(FolderStore(moved))
+    keys = read(plan).signing.public_keys
+    journal.trust(Signatures(keys), None)
+    assert {each.is_signed for each in journal.entries} == {bool(keys)}
     assert lab.run("advance")[0] == code
 
 
