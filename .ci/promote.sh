@@ -6,6 +6,7 @@
 #   promote.sh advance [PHASE]  what can be done now, no step of a phase after PHASE (staging, canary, prod; default
 #                               prod, rollbacks included); wants the passphrase
 # `advance` ends with 0 while all is as it should be (done, soaking, waiting), else with what `rollout advance` said.
+# `start` and `advance` sign what they write with $ROLLOUT_SIGNING_KEY, if the commit's rollout.yaml lists keys.
 set -eu
 cd "$(dirname "$0")/.."
 

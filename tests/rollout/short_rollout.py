@@ -9,6 +9,7 @@ and take their time, are made up.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from prober.samples import Sample
 from rollout.cli import make_app
@@ -32,7 +33,8 @@ class Unprobed(ProjectStacks):
         return True
 
     def samples(self, folder: str, after: int) -> list[Sample]:
-        return [sample(after + 1 + n, release=self._tree.commit) for n in range(2200)]
+        wall = datetime.now(UTC)
+        return [sample(after + 1 + n, release=self._tree.commit, wall=wall) for n in range(2200)]
 
     def newest(self, folder: str) -> Iterator[Sample]:
         yield sample(0, release=self._tree.commit)

@@ -18,10 +18,13 @@ from pathlib import Path
 import pytest
 
 from rollout.journal import Journal
+from rollout.keys import public_pem
 from rollout.plan import PHASES
+from rollout.signing import VARIABLE
 from rollout.store import FolderStore
 from tests.deployment import free_ports
 from tests.engine.stack import ROOT
+from tests.rollout.signers import CI
 from tools.engine import find_engine
 from tools.passwords import PASSWORD_KEYS
 from tools.private_files import create_once
@@ -32,6 +35,7 @@ PROGRAM = "infra/node_config.py"
 PLAN = {
     "project": "short",
     "journal": ".state/rollout",
+    "signing": {"keys": {"ci": public_pem(CI)}},
     "sampleGap": "2s",
     "rollback": {"contract": "keep"},
     "phases": {
@@ -64,6 +68,7 @@ class Project:
             "REDIS_STATE_DIR": str(self.state),
             "PULUMI_BACKEND_URL": f"file://{self.state / 'backend'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(folder / "passphrase"),
+            VARIABLE: CI.private_bytes.decode(),
             "PATH": os.pathsep.join([str(find_engine().pulumi.parent), os.environ["PATH"]]),
         }
 
@@ -99,15 +104,15 @@ class Project:
         given = [word for key in PASSWORD_KEYS for word in ("--secret", f"{key}={secrets.token_urlsafe(24)}")]
         self.run(["pulumi", "config", "set-all", *options, *given])
 
-    def rollout(self, *arguments: str) -> str:
-        return self.run([sys.executable, "-m", "tests.rollout.short_rollout", *arguments])
+    def rollout(self, *arguments: str, code: int = 0) -> str:
+        return self.run([sys.executable, "-m", "tests.rollout.short_rollout", *arguments], code)
 
-    def run(self, command: list[str]) -> str:
+    def run(self, command: list[str], code: int = 0) -> str:
         environment = getattr(self, "environment", None)
         done = subprocess.run(
             command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=500, check=False
         )
-        assert done.returncode == 0, f"{command[:4]}: {done.stdout}{done.stderr}"
+        assert done.returncode == code, f"{command[:4]}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def nodes(self) -> dict[str, str]:
@@ -131,7 +136,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
                 os.killpg(os.getpgid(int(file.read_text())), signal.SIGKILL)
 
 
-def test_every_node_of_every_phase_has_the_release_that_was_started(project: Project) -> None:
+def test_every_node_of_every_phase_has_the_release_that_was_started(project: Project, tmp_path: Path) -> None:
     project.write("64mb", 60)
     first = project.commit("A")
     with ThreadPoolExecutor() as pool:
@@ -152,3 +157,11 @@ def test_every_node_of_every_phase_has_the_release_that_was_started(project: Pro
     entries = Journal(FolderStore(project.root / ".state" / "rollout")).entries
     bound = [each.data["binding"]["commit"] for each in entries if "binding" in each.data]
     assert bound == [first] * 3
+    assert all(each.is_signed for each in entries)
+    project.rollout("report", "--out", str(tmp_path / "report"), code=40)  # nobody probed: it shows little
+    shutil.rmtree(project.root / ".state")
+    elsewhere = Path(shutil.move(tmp_path / "report", tmp_path / "elsewhere"))
+    (tmp_path / "ci.pub.pem").write_text(public_pem(CI))
+    (head,) = re.findall(r"head ([0-9a-f]{64})", said)
+    told = ["--key", str(tmp_path / "ci.pub.pem"), "--head", head]
+    assert "the report is what its raw files say" in project.rollout("verify", str(elsewhere / "report.json"), *told)

@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 JOBS: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/promote.yml").read_text())["jobs"]
-PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
+PASSPHRASE, SIGNING_KEY = "PULUMI_CONFIG_PASSPHRASE", "ROLLOUT_SIGNING_KEY"
 
 
 def commands(job: str) -> dict[str, dict[str, str]]:
@@ -36,6 +36,12 @@ def test_only_what_works_on_stacks_gets_the_passphrase() -> None:
     for name, job in JOBS.items():
         assert PASSPHRASE not in job.get("env", {})
         assert all((PASSPHRASE in env) == (" advance" in run) for run, env in commands(name).items())
+
+
+def test_only_what_writes_the_journal_gets_the_signing_key() -> None:
+    for name, job in JOBS.items():
+        assert SIGNING_KEY not in job.get("env", {})
+        assert all((SIGNING_KEY in env) == (" prepare" not in run) for run, env in commands(name).items())
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
