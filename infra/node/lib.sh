@@ -26,6 +26,7 @@ now_ms() { # a monotonic clock in ms (resolution 10), without starting a program
     echo $((${up%.*} * 1000 + ${cs#0} * 10))
 }
 
+# Whoever runs for longer than a moment loads it again: passwords are replaced, and nodes come and go, without a restart.
 load_node_env() {
     # shellcheck disable=SC1090
     . "$1"
@@ -42,7 +43,9 @@ load_node_env() {
 }
 
 use_operator_password() { # the CLI reads it from the environment: it never is an argument
-    REDISCLI_AUTH=$(cat "$1")
+    password=""
+    read -r password <"$1" || [ -n "$password" ] || return 1
+    REDISCLI_AUTH=$password
     export REDISCLI_AUTH
 }
 

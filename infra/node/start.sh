@@ -114,6 +114,7 @@ is_being_replaced() {
 await_decision() {
     begun=$(now_ms) said_ms=0 last_reason=""
     while :; do
+        load_node_env "$NODE_ENV" 2>/dev/null || true # being written
         decide
         [ "$decision" = wait ] || break
         waited=$(($(now_ms) - begun))
@@ -256,8 +257,8 @@ listen_as_declared() { # Sentinel keeps its state in its file; of that, how it i
 }
 
 apply_sentinel_options() { # what was declared since its file was seeded, through the front door, until it has taken it
-    said=""
-    until give_orders "this Sentinel's settings" "$(sentinel_settings && sentinel_passwords)"; do
+    said="" reason=""
+    until load_node_env "$NODE_ENV" && give_orders "this Sentinel's settings" "$(sentinel_settings && sentinel_passwords)"; do
         kill -0 "$1" 2>/dev/null || return 0
         case $reason in refused*) [ "$reason" = "$said" ] || log "$reason" ;; esac
         said=$reason
@@ -278,6 +279,7 @@ renew_links_that_spin() {
         busy=$((user + system - spent)) # in hundredths of a second
         spent=$((user + system))
         [ "$busy" -ge $((SPIN_WINDOW_S * 25)) ] || continue
+        load_node_env "$NODE_ENV" 2>/dev/null || continue
         commands=$(commands_processed)
         sleep 1
         if [ $(($(commands_processed) - commands)) -lt 1000 ]; then

@@ -287,7 +287,7 @@ pause_for() { # pause_for SECONDS, or until it is woken
 
 woken=""
 while runs; do
-    witness || true
+    if load_node_env "$1" 2>/dev/null; then witness || true; fi
     if is_moving; then pause_for 0.4; else pause_for "$NOTE_S"; fi
     woken=""
 done

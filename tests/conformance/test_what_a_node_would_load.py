@@ -268,9 +268,9 @@ def test_keys_that_expire_count_too_and_those_that_have_expired_cost_no_failover
     deployment.heal()
     master = deployment.master()
     fill(deployment, f"lasting-{lost}")
-    with connect(deployment.contract) as client:
+    with closing(open_node(deployment.contract, Options(), deployment.endpoint(master))) as link:
         for number in range(40):
-            client.set(f"short:{lost}:{number}", "x", px=NOTED_S * 1000 + 500)
+            link.set(f"short:{lost}:{number}", "x", px=NOTED_S * 1000 + 500)
     time.sleep(NOTED_S)
     each = confirm(deployment, f"expiring-{lost}", 5, ttl_s=3600)
     deployment.kill(*deployment.names)

@@ -8,11 +8,13 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 from client.contract_file import read_operator_contract
 from client.crosscheck import findings, observe
+from client.links import open_as
 from infra.contract import OperatorContract
 from tests.deployment import await_that, free_ports
 
@@ -133,6 +135,25 @@ def master_of(contract: OperatorContract) -> str:
     masters = [node.name for node in observe(contract).masters]
     assert len(masters) == 1, f"masters: {masters}"
     return masters[0]
+
+
+def await_noted(stack: Stack) -> None:
+    """Wait until every data node notes how far its data set reaches, now and in its master's time.
+
+    It cannot with the passwords or the nodes of before.
+    """
+    contract, begun = stack.contract(), time.time()
+    master = master_of(contract)
+    at = next(node.endpoint for node in contract.nodes if node.name == master)
+    with closing(open_as(contract, "operator", at, 2.0)) as link:
+        time_of_now = str(link.info("replication")["master_replid"])
+    for node in contract.nodes:
+        note = stack.nodes / node.name / "data" / "reach"
+        await_that(
+            lambda note=note: note.stat().st_mtime > begun and time_of_now in note.read_text(),  # type: ignore[misc]
+            15,
+            f"a note of {node.name} in the time of {master}",
+        )
 
 
 def await_converged(contract: OperatorContract) -> None:

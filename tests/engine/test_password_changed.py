@@ -10,7 +10,7 @@ from client.connect import connect
 from client.ledger import Ledger
 from infra.contract import OperatorContract
 from infra.settings import USERS
-from tests.engine.stack import ROOT, Stack, findings_of
+from tests.engine.stack import ROOT, Stack, await_noted, findings_of
 
 pytestmark = pytest.mark.engine
 
@@ -64,3 +64,4 @@ def test_changed_passwords_are_refused_before_anything_is_touched_and_rotate_tak
     stack.make("up")
     stack.make("rotate-finish")
     assert findings_of(stack.contract()) == ()
+    await_noted(stack)

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.engine.resizing import resize
-from tests.engine.stack import Stack, master_of
+from tests.engine.stack import Stack, await_noted, master_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -28,6 +28,7 @@ def test_a_stack_grows_and_shrinks_without_ghosts_even_when_the_master_goes(new_
     resize(new_stack, replicas=4, sentinels=5)
     assert resets(new_stack) == 0
     move_master_to(new_stack, "data-4")
+    await_noted(new_stack)
     resize(new_stack, replicas=2, sentinels=3)
     assert set(new_stack.pids()) == {*(f"data-{i}" for i in range(3)), *(f"sentinel-{i}" for i in range(3))}
     done = resets(new_stack)
