@@ -28,6 +28,8 @@ now_ms() { # a monotonic clock in ms (resolution 10), without starting a program
 
 # Whoever runs for longer than a moment loads it again: passwords are replaced, and nodes come and go, without a restart.
 load_node_env() {
+    # A shell ends when it cannot read what it is told to; on Docker a file that is replaced is away for a moment.
+    if ! [ -r "$1" ]; then echo "$1 cannot be read" >&2 && return 1; fi
     # shellcheck disable=SC1090
     . "$1"
     SERVER=${SERVER:-$(command -v valkey-server || command -v redis-server)}
