@@ -23,9 +23,9 @@ PAGE = """\
 
 <!-- Generated from infra/settings.py by `python -m tools.config_docs --write`; edit the model, not this page. -->
 
-Each stack has one file, `Pulumi.<stack>.yaml`, with its settings under `redis-sentinel:`. They are read once, strictly,
-before anything is changed: an unknown key, a wrong type, white space around a value or two settings that contradict
-each other stop the run, and every problem is reported in one go with the command that fixes it.
+Each stack has one file, `Pulumi.<stack>.yaml`, with its settings under `redis-sentinel:`. The settings are checked
+before anything changes. An unknown key, a wrong type, white space around a value, or two settings that contradict each
+other stop the run. Every problem is reported at once, each with the command that fixes it.
 
 ## Settings
 
@@ -47,56 +47,59 @@ On every other stack:
 pulumi config set sentinels 5 --stack staging
 ```
 
-Booleans are `true` or `false`; numbers are plain decimal digits. Checked across settings as well:
+Booleans are `true` or `false`. Numbers are plain decimal digits. These rules hold across settings:
 
-- `quorum` is at least the majority of `sentinels` and at most their number;
-- `failoverTimeoutMs` is at least twice `downAfterMs`;
-- `parallelSyncs` and `minReplicasToWrite` are at most `replicas`;
-- on target process, `maxmemory` is at most the machine's memory;
-- the ports `dataPort` to `dataPort` + `replicas` and `sentinelPort` to `sentinelPort` + `sentinels` - 1 exist and do
+- `quorum` is at least the majority of `sentinels` and at most their number.
+- `failoverTimeoutMs` is at least twice `downAfterMs`.
+- `parallelSyncs` and `minReplicasToWrite` are at most `replicas`.
+- On target process, `maxmemory` is at most the machine's memory.
+- The ports `dataPort` to `dataPort` + `replicas` and `sentinelPort` to `sentinelPort` + `sentinels` - 1 exist and do
   not overlap.
 
 ## Secrets
 
-{users} are the users of every node, each with a password of its own. No password has a default.
+Every node has the users {users}. Each user has a password of its own. No password has a default.
 
 {secrets}
 
-Each is {rule}.
+Each password is {rule}.
 
-`make secrets STACK=<stack>` generates those that a stack lacks (`make up` does it for dev). To choose one yourself, let
-Pulumi ask for it, so that it is in no shell's history:
+`make secrets STACK=<stack>` generates the passwords that a stack lacks. For dev, `make up` does this. To choose a
+password yourself, let Pulumi ask for it. It is then in no shell's history:
 
 ```sh
 pulumi config set --secret appPassword --stack staging
 ```
 
-A password that is stored in the clear in the stack's file is refused. No message ever shows a password: only its
-length.
+A password that is stored in the clear in the stack's file is refused. Messages show only a password's length.
 
 ## Certificates
 
-With `tls: true` each stack has a CA of its own, and every node a certificate of it, with the node's name and address.
-All of them live in the stack's state, their keys encrypted. `up` renews what has under a third of its life left and
-does nothing before that, so run it at least once in `certificateDays` / 3. Clients trust the file that
+With `tls: true` each stack has a CA of its own. The CA signs a certificate for every node, with the node's name and
+address. Certificates and keys are in the stack's state, and the keys are encrypted there. Clients trust the file that
 `REDIS_TLS_CA_FILE` names.
 
-To bring a CA of your own (a root certificate and its key, EC, RSA or Ed25519, without a passphrase):
+`up` renews a certificate when less than a third of its life is left. Before that it leaves the certificate alone. Run
+`up` at least once in `certificateDays` / 3.
+
+To use a CA of your own, set a root certificate and its key (EC, RSA or Ed25519, without a passphrase):
 
 ```sh
 pulumi config set caCertificate --stack staging <ca.crt
 pulumi config set --secret caKey --stack staging <ca.key
 ```
 
-On a running stack a change of CA takes three `up`s, so that every node trusts every other at each moment: the first
-makes all nodes trust the new CA as well, the second signs every certificate anew, the third drops the old CA. Give the
-clients the new `REDIS_TLS_CA_FILE` between the first and the second.
+On a running stack a change of CA takes three `up`s, so that all nodes trust each other at every moment:
 
-`make rotate-ca` does the three `up`s, and makes a CA with a new key first where it is the stack's own: the way out when
-a key leaked, since the renewal by `up` keeps the key. Clients that read the file that `up` writes, or the Secret that
-it updates, notice nothing.
-For clients with a copy elsewhere, `make rotate-ca PAUSE=yes` ends after the first `up`; give
-them the file and run it again. Killed anywhere, it goes on where it was.
+1. All nodes trust the new CA as well. Now give the clients the new `REDIS_TLS_CA_FILE`.
+2. The new CA signs every certificate.
+3. The nodes no longer trust the old CA.
+
+`make rotate-ca` does these three `up`s. If the CA is the stack's own, the command first makes one with a new key. Use
+it when a key leaked: the renewal by `up` keeps the key. Clients that read the file that `up` writes, or the Secret
+that `up` updates, notice nothing. For clients with a copy elsewhere, run `make rotate-ca PAUSE=yes`. It ends after the
+first `up`. Give the clients the file and run the command again. If the command is killed, run it again and it
+continues.
 
 ## What a mistake looks like
 
