@@ -8,6 +8,8 @@
 # times. FROM is what the time began with, START the offset of its beginning. EPOCH x: not known, as of a data set that an
 # earlier version of these scripts made; it is never more or less than another one.
 # STATE: whole, cut (a part of what was there is gone), none, or broken (a server would not load it).
+# REPLID is the server's replication id of that time. A note has the node's role instead, for no server restores its id; and
+# so has the word of a node that was started, or `newer`: see has_a_part_in.
 #
 # A node notes it beside its data (witness.sh) with what was in the append-only files then, so that the files tell
 # later how far they reach. Only they count: a server with `appendonly yes` never loads dump.rdb. Peers ask each other,
@@ -48,6 +50,7 @@ in_words() { # in_words REACH: as people read it
 }
 
 # compare OWN OTHER TOLERANCE [OWN_KEYS OTHER_KEYS]: prints more when the other one has visibly more, less, or same.
+# Of the same time, a newer data set is more than one that ended with it, whatever their offsets: see has_a_part_in.
 # Keys, where both are loaded, decide what is too close to see: LASTING/ALL, those that never expire first.
 compare() {
     echo "$1 $2" | awk -v tolerance="$3" -v own_keys="${4:-}" -v other_keys="${5:-}" '
@@ -60,6 +63,8 @@ compare() {
             if (own[1] == "x" || other[1] == "x") answer(its - mine)
             if (other[1] != own[1]) answer(other[1] - own[1])
             if (other[2] != own[2]) answer(other[2] - own[2])
+            newer = (other[9] == "newer") - (own[9] == "newer")
+            if (newer && own[9] != "slave" && other[9] != "slave") answer(newer)
             ahead = other[3] - own[3]
             if (ahead > tolerance || ahead < -tolerance) answer(ahead)
             if (its != mine) answer(its - mine)
@@ -72,6 +77,28 @@ compare() {
 
 is_older_than() { # is_older_than EPOCH REACH
     echo "$1 $2" | awk '{ split($2, word, "."); exit !(NF == 2 && word[1] != "x" && word[1] + 0 < $1 + 0) }'
+}
+
+# Everybody may end when the Sentinels have noted a promotion and no node has yet. The promoted node is then known by its
+# being named in a later epoch than its own, and its data set is newer than what the master before it has, though that may be
+# more. It is not newer than what a replica has: who confirmed what it wrote is one of those. So they compare as ever, and
+# who turns out to have more is told to be as new.
+has_a_part_in() { # has_a_part_in EPOCH REACH: this node, which the Sentinels name
+    [ "$(state_of "$2")" = whole ] && is_older_than "$1" "$2"
+}
+
+as_newer() { # as_newer REACH
+    echo "${1%.*}.newer"
+}
+
+ended_before() { # ended_before EPOCH REACH OWN: that data set has no part in the epoch's time, and this node's has
+    case ${3##*.} in newer) ;; *) return 1 ;; esac
+    case ${2##*.} in slave | newer) return 1 ;; esac
+    is_older_than "$1" "$2"
+}
+
+tell_to_be_as_new() { # tell_to_be_as_new NODE ITS_REACH OWN
+    case ${3##*.} in newer) ask "$1" CONFIG SET "$BOARD" "$(as_newer "$2")" >/dev/null || true ;; esac
 }
 
 exceeds() { # exceeds OWN MASTER: a sync from this master would replace something that it never had

@@ -35,6 +35,8 @@ decide() {
     decision='wait'
     seen=$(views)
     elected=$(echo "$seen" | awk '{ print $1 }' | majority)
+    epoch=$(echo "$seen" | awk '{ print $1, $2 }' | majority)
+    if [ "$elected" = "$ME" ] && has_a_part_in "${epoch#* }" "$reach"; then reach=$(as_newer "$reach"); fi
     if [ -z "$elected" ]; then
         reason="no majority of the Sentinels ($SENTINELS) names a master"
     elif [ "$elected" = "$ME" ]; then
@@ -64,18 +66,16 @@ decide_as_elected() {
         fi
         answered=$((answered + 1))
         [ "$(state_of "$said_reach")" != whole ] || whole=$((whole + 1))
+        if ended_before "${epoch#* }" "$said_reach" "$reach"; then continue; fi
         if [ "$(compare "$furthest" "$said_reach" "$tolerance")" = more ]; then fullest=$peer furthest=$said_reach; fi
     done
     state=$(state_of "$reach")
-    # A node that was killed just after its promotion has not noted it, and neither has anybody else: its data set is newer
-    # than it says.
-    epoch=$(echo "$seen" | awk '{ print $1, $2 }' | majority)
-    if [ "$state" = whole ] && is_older_than "${epoch#* }" "$furthest"; then fullest=""; fi
     # A key that one more node confirmed is on two of them: of all but one, one has it. For the last one, a moment.
     # shellcheck disable=SC2086
     enough=$(($(set -- $DATA_NODES && echo $#) - 1))
     if [ "$whole" -ge "$enough" ]; then patience=1000; elif [ "$answered" -ge "$enough" ]; then patience=$PATIENCE_MS; fi
     if [ -n "$fullest" ]; then
+        tell_to_be_as_new "$fullest" "$furthest" "$reach"
         # As a replica that nobody promotes it tells its peers what it has, so that they can compare themselves.
         decision="replica $fullest"
         reason="$named, but $holding: $(in_words "$reach"), and $fullest has $(in_words "$furthest"): they must promote another"

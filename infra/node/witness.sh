@@ -74,7 +74,7 @@ note() { # the word and the bytes of one moment, with those that are about to be
     ahead=$((${offset%%.*} - bytes - unwritten)) lost=0
     if [ "$id ${reach##*.}" = "$ahead_of" ] && [ "$ahead" -gt "$ahead_then" ]; then lost=$((ahead - ahead_then)); fi
     ahead_then=$ahead ahead_of="$id ${reach##*.}"
-    write_note "$reach" $((bytes + unwritten)) "$bytes" "$lost" "$id" "$top"
+    write_note "${reach%.*}.$role" $((bytes + unwritten)) "$bytes" "$lost" "$id" "$top"
 }
 
 note_the_end() { # the most that was ever there: what is missing later was cut off
@@ -180,12 +180,14 @@ has_most_keys() { # of all that answer, once they have loaded theirs. If not, it
     : "${counting_ms:=$(now_ms)}"
     own_reach=$said_reach own_keys=$said_keys fuller="" loading=""
     tolerance=$(cat "$HELD")
+    epoch=$(echo "$views_now" | awk '{ print $1, $2 }' | majority)
     for peer in $(peers); do
         look_at "$peer" || continue
         if [ "$said_loading" = 1 ]; then
             loading=$peer
             continue
         fi
+        if ended_before "${epoch#* }" "$said_reach" "$own_reach"; then continue; fi
         # With as many keys, a few bytes more are none.
         if [ "$said_keys" = "$own_keys" ]; then keys=""; else keys="$own_keys $said_keys"; fi
         # shellcheck disable=SC2086
@@ -193,7 +195,7 @@ has_most_keys() { # of all that answer, once they have loaded theirs. If not, it
             fuller=$peer its_reach=$said_reach its_keys=$said_keys
         fi
     done
-    if [ -n "$fuller" ] && ! is_newer_than_it_says "$own_reach" "$its_reach"; then
+    if [ -n "$fuller" ]; then
         give_way
         return 1
     fi
@@ -205,14 +207,9 @@ has_most_keys() { # of all that answer, once they have loaded theirs. If not, it
     release repl-diskless-sync repl-diskless-sync-delay
 }
 
-# Promoted just before it ended, it has not noted that, and neither has anybody else: see decide_as_elected in start.sh.
-is_newer_than_it_says() { # is_newer_than_it_says OWN OTHER
-    epoch=$(echo "$views_now" | awk '{ print $1, $2 }' | majority)
-    [ "$(state_of "$1")" = whole ] && is_older_than "${epoch#* }" "$2"
-}
-
 give_way() { # as a replica that nobody promotes: the Sentinels promote another, for they name this node
     eligible=""
+    tell_to_be_as_new "$fuller" "$its_reach" "$own_reach"
     if [ "$(ask "$ME" CONFIG SET replica-priority 0)" = OK ] &&
         ask "$ME" REPLICAOF "${fuller%:*}" "${fuller##*:}" >/dev/null; then
         log "gives way: it has ${own_keys#*/} keys, and $fuller has ${its_keys#*/}: they must promote another"
@@ -260,7 +257,7 @@ witness() {
         become_eligible
         look_at "$ME" || return 0
     fi
-    size=$said_size unwritten=$said_unwritten
+    role=$said_role size=$said_size unwritten=$said_unwritten
     if [ "$said_base_size" = 0 ]; then size=$((size + $(first_base_size))); fi
     # While a data set is written anew, as after a full sync, the files are still those of the old one.
     if [ "$said_on_disk" = yes ] && follow_the_time; then

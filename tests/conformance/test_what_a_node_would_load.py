@@ -6,7 +6,9 @@ the fullest data set is served by all, by one master, and nobody is ever the mas
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +26,7 @@ from client.options import Options
 from tests.background import meanwhile
 from tests.deployment import Deployment
 from tests.nodes import Nodes
-from tests.waiting import await_that
+from tests.waiting import SLACK, await_that
 
 RECOVERY_S = 60
 NOTED_S = 3
@@ -268,12 +270,16 @@ def test_keys_that_expire_count_too_and_those_that_have_expired_cost_no_failover
     deployment.heal()
     master = deployment.master()
     fill(deployment, f"lasting-{lost}")
+    expired = time.time() + NOTED_S + 3 * SLACK
     with closing(open_node(deployment.contract, Options(), deployment.endpoint(master))) as link:
         for number in range(40):
-            link.set(f"short:{lost}:{number}", "x", px=NOTED_S * 1000 + 500)
+            link.set(f"short:{lost}:{number}", "x", pxat=int(expired * 1000))
     time.sleep(NOTED_S)
     each = confirm(deployment, f"expiring-{lost}", 5, ttl_s=3600)
     deployment.kill(*deployment.names)
+    left_s = expired - time.time()
+    assert left_s > 0, "they expired before all were killed: this shows nothing"
+    time.sleep(left_s)
     if lost:
         deployment.damage(master, NEVER_WRITTEN.format(bytes=lost * each))
     said = deployment.hear(master)
@@ -355,20 +361,39 @@ def test_everywhere_a_master_that_would_load_less_is_replaced(deployment: Nodes,
     recover(deployment, keys, "together", master)
 
 
-def is_on_record(deployment: Deployment, epoch: int) -> bool:
-    """Whether any Sentinel's file has a later epoch of the master."""
+def on_record(deployment: Deployment, epoch: int) -> int:
+    """How many Sentinels' files have a later epoch of the master."""
     files = [(deployment.folder(name) / "data" / "sentinel.conf").read_text() for name in deployment.sentinels]
-    return any(int(found) > epoch for found in re.findall(r"(?m)^sentinel config-epoch \S+ (\d+)$", "".join(files)))
+    return sum(int(found) > epoch for found in re.findall(r"(?m)^sentinel config-epoch \S+ (\d+)$", "".join(files)))
 
 
-def confirmed_by(link: redis.Redis, prefix: str) -> list[str]:
+def promoted_of(deployment: Nodes, replicas: Sequence[str]) -> str | None:
+    return next((name for name in replicas if deployment.ask(name, "ROLE")[0] == "master"), None)
+
+
+def write_to_the_master_alone(deployment: Nodes, keys: int) -> None:
+    """It acknowledges them in the moment in which its replicas have lost it, and is killed."""
+    master, replicas = deployment.master(), deployment.replicas()
+    for name in replicas:
+        deployment.stop(name)
+    deployment.ask(master, "CONFIG", "SET", "min-replicas-to-write", 0)
+    deployment.ask(master, "CLIENT", "KILL", "TYPE", "replica")
+    with closing(open_node(deployment.contract, Options(), deployment.endpoint(master))) as link:
+        for number in range(keys):
+            link.set(f"of-the-master-alone:{number}", "x")
+    deployment.kill(master)
+    for name in replicas:
+        deployment.cont(name)
+
+
+def confirmed_by(link: redis.Redis, prefix: str, value: str = "1") -> list[str]:
     """The keys that the node acknowledged, and one replica confirmed, in its first moments as the master."""
     confirmed: list[str] = []
     begun = time.monotonic()
     while len(confirmed) < 5 and time.monotonic() - begun < 0.4:
         with suppress(RedisError):
             key = f"{prefix}:{len(confirmed)}"
-            link.set(key, "1")
+            link.set(key, value)
             if int(link.wait(1, 100)) >= 1:
                 confirmed.append(key)
     return confirmed
@@ -392,12 +417,48 @@ def test_what_a_promotion_that_nobody_remembers_has_confirmed_is_kept(process_no
         new = await_that(promoted, 30, "a replica that takes the role")
         confirmed = confirmed_by(new, f"confirmed:{attempt}") if new else []
         deployment.kill(*replicas, *deployment.sentinels)
-        on_record = is_on_record(deployment, epoch)
+        remembered = on_record(deployment, epoch)
         deployment.start()
         deployment.await_converged()
-        print(f"attempt {attempt}: confirmed {confirmed}, on record: {on_record}; then {deployment.master()}")
+        print(f"attempt {attempt}: confirmed {confirmed}, on record: {remembered}; then {deployment.master()}")
         with connect(deployment.contract) as client:
             assert [key for key in confirmed if client.get(key) != "1"] == []
-        if confirmed and not on_record:
+        if confirmed and not remembered:
             return
     pytest.fail("in no attempt was a key confirmed before the promotion was on record")
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("size", [1, pytest.param(500, marks=pytest.mark.nightly)])
+def test_what_a_promotion_that_only_the_sentinels_remember_has_confirmed_is_kept(
+    process_nodes: Deployment, size: int
+) -> None:
+    """The promoted node has not written all of it. A replica has; so the one that was replaced, which has more, does not count."""
+    deployment = process_nodes
+    deployment.heal()
+    epoch = max(view.config_epoch for view in deployment.observe().sentinels)
+    replicas = deployment.replicas()
+    time.sleep(NOTED_S)
+    witnesses = [deployment.folder(name) / "run" / "witness.pid" for name in replicas]
+    notes = [deployment.folder(name) / "data" / "reach" for name in replicas]
+    for each in witnesses:  # from here on nothing is noted
+        os.kill(int(each.read_text()), signal.SIGSTOP)
+    noted = [note.read_text() for note in notes]
+    write_to_the_master_alone(deployment, keys=20)
+    new = await_that(lambda: promoted_of(deployment, replicas), 30, "a replica that takes the role")
+    with closing(open_node(deployment.contract, Options(timeout_s=1), deployment.endpoint(new))) as link:
+        confirmed = await_that(lambda: confirmed_by(link, f"of-the-new-time-{size}", "x" * size), 10, "confirmed keys")
+    await_that(lambda: on_record(deployment, epoch) > len(deployment.sentinels) // 2, 10, "a majority that has noted it")
+    said = deployment.hear(new)
+    for each in witnesses:
+        os.kill(int(each.read_text()), signal.SIGKILL)
+    deployment.kill(*replicas, *deployment.sentinels)
+    assert [note.read_text() for note in notes] == noted
+    one = len(f"*3\r\n$3\r\nSET\r\n${len(confirmed[0])}\r\n{confirmed[0]}\r\n${size}\r\n\r\n") + size
+    deployment.damage(new, NEVER_WRITTEN.format(bytes=one * (len(confirmed) - 1)))
+    deployment.start()
+    deployment.await_converged(RECOVERY_S)
+    with connect(deployment.contract) as client:
+        assert [key for key in confirmed if client.get(key) is None] == []
+        assert client.get("of-the-master-alone:0") is None
+    assert "they must promote another" in said()

@@ -18,6 +18,11 @@ def word(
     return f"{epoch}.{generation}.{offset}.{state}.{begun_from}.{start}.{ID}"
 
 
+def as_of(role: str, offset: int) -> str:
+    """The word of a node that was started."""
+    return word(1, 0, offset).replace(ID, role)
+
+
 NONE = "0.0.0.none.x.0.0.0.-"
 UNKNOWN = "x.0.0.whole.x.0.0.0.-"
 
@@ -55,6 +60,12 @@ def sh(line: str, data: Path = Path("/nonexistent")) -> str:
         (word(1, 0, 900), word(1, 0, 500), "7/8 7/9", "more"),
         (word(1, 0, 900), word(1, 0, 500), "7/9 7/9", "less"),
         (word(1, 0, 500), word(1, 0, 500), "7/9 7/9", "same"),
+        (as_of("newer", 500), as_of("master", 9000), "7/7 9/9", "less"),  # the master before it: nobody confirmed that
+        (as_of("master", 9000), as_of("newer", 500), "9/9 7/7", "more"),
+        (as_of("newer", 500), as_of("slave", 500), "7/7 8/8", "more"),  # it may have confirmed what the newer one wrote
+        (as_of("newer", 500), as_of("slave", 9000), "", "more"),
+        (as_of("slave", 500), as_of("newer", 500), "8/8 7/7", "less"),
+        (as_of("newer", 500), as_of("newer", 500), "7/7 8/8", "more"),
     ],
 )
 def test_two_data_sets_are_compared(own: str, other: str, keys: str, expected: str) -> None:
