@@ -30,8 +30,8 @@ PROGRESS_S = 30
 SHOWN_LINES = 150
 
 SIDE_BY_SIDE = {
-    "pure": ("not engine and not deployment and not docker and not kubernetes", "tests"),
-    "processes": ("(engine or deployment) and not docker and not kubernetes", "tests"),
+    "engine": ("not deployment and not docker and not kubernetes", "tests"),
+    "processes": ("deployment and not docker and not kubernetes", "tests"),
     "docker": ("docker", "tests/docker tests/conformance"),
     "kubernetes": ("kubernetes", "tests/kubernetes tests/conformance"),
 }
