@@ -448,7 +448,9 @@ def test_what_a_promotion_that_only_the_sentinels_remember_has_confirmed_is_kept
     new = await_that(lambda: promoted_of(deployment, replicas), 30, "a replica that takes the role")
     with closing(open_node(deployment.contract, Options(timeout_s=1), deployment.endpoint(new))) as link:
         confirmed = await_that(lambda: confirmed_by(link, f"of-the-new-time-{size}", "x" * size), 10, "confirmed keys")
-    await_that(lambda: on_record(deployment, epoch) > len(deployment.sentinels) // 2, 10, "a majority that has noted it")
+    await_that(
+        lambda: on_record(deployment, epoch) > len(deployment.sentinels) // 2, 10, "a majority that has noted it"
+    )
     said = deployment.hear(new)
     for each in witnesses:
         os.kill(int(each.read_text()), signal.SIGKILL)
