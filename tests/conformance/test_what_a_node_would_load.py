@@ -433,7 +433,7 @@ def test_what_a_promotion_that_nobody_remembers_has_confirmed_is_kept(process_no
 def test_what_a_promotion_that_only_the_sentinels_remember_has_confirmed_is_kept(
     process_nodes: Deployment, size: int
 ) -> None:
-    """The promoted node has not written all of it. A replica has; so the one that was replaced, which has more, does not count."""
+    """The promoted node has not written all of it, a replica has. The replaced one has more, and does not count."""
     deployment = process_nodes
     deployment.heal()
     epoch = max(view.config_epoch for view in deployment.observe().sentinels)
