@@ -445,7 +445,7 @@ def test_what_a_promotion_that_only_the_sentinels_remember_has_confirmed_is_kept
         os.kill(int(each.read_text()), signal.SIGSTOP)
     noted = [note.read_text() for note in notes]
     write_to_the_master_alone(deployment, keys=20)
-    new = await_that(lambda: promoted_of(deployment, replicas), 30, "a replica that takes the role")
+    new = await_that(lambda: promoted_of(deployment, replicas), 30, "a replica that takes the role") or ""
     with closing(open_node(deployment.contract, Options(timeout_s=1), deployment.endpoint(new))) as link:
         confirmed = await_that(lambda: confirmed_by(link, f"of-the-new-time-{size}", "x" * size), 10, "confirmed keys")
     await_that(
