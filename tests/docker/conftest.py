@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from docker.errors import DockerException
 
 from tests.docker import images
+from tests.docker.elsewhere import Elsewhere, machine
 from tests.docker.stack import DockerStack
 
 LAB = Path(__file__).resolve().parents[3] / "shared" / "lab" / "lab"
@@ -84,3 +87,36 @@ def stack(redis_stack: DockerStack) -> DockerStack:
 def valkey(valkey_stack: DockerStack) -> DockerStack:
     """The same on Valkey."""
     return valkey_stack.as_born()
+
+
+@pytest.fixture(scope="package")
+def elsewhere() -> Iterator[Elsewhere]:
+    """Two machines, `client` and `stranger`, that reach this host by an address of its own."""
+    tag, third = secrets.token_hex(3), secrets.randbelow(250)
+    host = f"10.251.{third}.1"
+    addresses = {"client": f"10.251.{third}.10", "stranger": f"10.251.{third}.11"}
+    with ExitStack() as cleanup:
+        enter = {
+            who: cleanup.enter_context(machine(f"pub{who[0]}{tag}", address, host))
+            for who, address in addresses.items()
+        }
+        yield Elsewhere(host, addresses, enter)
+
+
+@pytest.fixture(scope="package")
+def secured(
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: Any,
+    plugin: None,
+    helper_images: dict[str, str],
+    binaries: None,
+    elsewhere: Elsewhere,
+) -> Iterator[DockerStack]:
+    """A stack with TLS, up, published where the machine `client` is a client."""
+    stack = DockerStack(
+        tmp_path_factory.mktemp("tls"), engine, image=images.redis_image(engine), tls="true", **helper_images
+    )
+    declared = [*json.loads(stack.settings["clients"]), f"{elsewhere.addresses['client']}/32"]
+    stack.set(gatewayPublish=f"{elsewhere.host}:16379", clients=json.dumps(declared))
+    with stack.brought_up() as made:
+        yield made

@@ -5,6 +5,18 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Machines elsewhere, by name."""
+
+    host: str
+    """This host's address, as they reach it."""
+    addresses: dict[str, str]
+    enter: dict[str, list[str]]
+    """The words that run a command there."""
 
 
 @contextmanager

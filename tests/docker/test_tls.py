@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -23,25 +22,12 @@ from infra.contract import NodeAddress
 from infra.targets import docker_control
 from infra.tls import CERTIFICATE_FILE, KEY_FILE
 from tests.deployment import await_that
-from tests.docker import images
 from tests.docker.stack import DockerStack
 from tests.engine.certificates import authority, let_certificates_age, nodes, served
 from tests.engine.stack import await_converged, findings_of, master_of
 from tests.waiting import SLACK, await_settled
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def secured(
-    tmp_path_factory: pytest.TempPathFactory, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
-) -> Iterator[DockerStack]:
-    """A stack with TLS, up."""
-    image = images.redis_image(engine)
-    with DockerStack(
-        tmp_path_factory.mktemp("tls"), engine, image=image, tls="true", **helper_images
-    ).brought_up() as made:
-        yield made
 
 
 def stranger() -> KeyPair:
