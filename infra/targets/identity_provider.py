@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ResourceProvider, UpdateResult
 
 from infra.data_format import Engine
-from infra.targets import docker_control
+from infra.targets import cluster, docker_control, image_version
 from infra.targets.changes import changed_keys
 
 
 class IdentityProvider(ResourceProvider):
     """Everything else of the stack depends on this resource, so what `check` refuses, nobody has begun.
 
-    Inputs: what tells the server, `engine` (such as `valkey 8.1.4`) or `host` and `image` of a Docker engine; stack,
-    mode, master_name, passwords {user: the one in use}, accepted {user: all that let in}; both secret.
+    Inputs: what tells the server, `engine` (such as `valkey 8.1.4`), or `image` and either `host` of a Docker engine or
+    kubeconfig, context and namespace of a cluster; stack, mode, master_name, passwords {user: the one in use}, accepted
+    {user: all that let in}; both secret.
     """
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
@@ -52,7 +54,7 @@ def _refused_engine(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFa
     """A node with another server than before must read what that one has written: the first one down would stay so."""
     if all(olds.get(key) == news.get(key) for key in ("engine", "image")):
         return ()
-    old, new = _engine(olds), _engine(news)
+    old, new = _engines(olds, news)
     if old is None or new is None or new.reads(old):
         return ()
     what, fix = (
@@ -69,8 +71,17 @@ def _refused_engine(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFa
     )
 
 
+def _engines(olds: dict[str, Any], news: dict[str, Any]) -> tuple[Engine | None, Engine | None]:
+    """The server of before and the declared one; None where nobody can tell."""
+    if "namespace" in news:
+        with suppress(cluster.ClusterError), cluster.connected(news["kubeconfig"], news["context"]) as api:
+            before = Engine.parse(image_version.running(api, news["namespace"]))
+            return before, before and Engine.parse(image_version.in_image(api, news["namespace"], news["image"]))
+        return None, None
+    return _engine(olds), _engine(news)
+
+
 def _engine(props: dict[str, Any]) -> Engine | None:
-    """The server; None where nobody can tell."""
     if "image" in props:
         return Engine.parse(docker_control.version_in(props["host"], props["image"]))
     return Engine.parse(props.get("engine", ""))

@@ -97,7 +97,7 @@ class KubernetesTarget:
         )
 
     def server(self) -> dict[str, str]:
-        return {}  # nobody can look into an image here; a node that cannot read its data stops the update at itself
+        return {"image": self._settings.image} | _way(self._settings)
 
     def prepare(self, topology: Topology, parent: pulumi.Resource) -> None:
         self._stack = _Stack(topology, self._settings, parent)
@@ -304,16 +304,8 @@ class _Stack:
 
     def keep_mode(self) -> None:
         """Refuses another mode than before, and leaves everything that is declared after it as it is."""
-        props = self._way() | {"mode": self.topology.mode}
+        props = _way(self.settings) | {"mode": self.topology.mode}
         self.inside = _after(self.inside, [_Mode("mode", props, self.dynamic)])
-
-    def _way(self) -> dict[str, Any]:
-        settings = self.settings
-        return {
-            "kubeconfig": settings.kubeconfig,
-            "context": settings.kube_context,
-            "namespace": settings.namespace,
-        }
 
     def nodes(self, kind: Kind, files: _NodeFiles, after: Sequence[pulumi.Resource] = ()) -> Any:
         """The StatefulSet of one kind, with its volumes and its disruption budget."""
@@ -355,7 +347,7 @@ class _Stack:
         """The wait until its pods are new and ready, or something is known to keep them from it."""
         return _Rollout(
             f"{name}-rollout",
-            self._way() | {"kind": kind, "name": name, "trigger": _changed([made])},
+            _way(self.settings) | {"kind": kind, "name": name, "trigger": _changed([made])},
             _after(self.dynamic, [made]),
         )
 
@@ -388,7 +380,7 @@ class _Stack:
         if self.settings.canary:
             share = {"stack": self.topology.stack, "percent": self.settings.canary_share}
             # It lives in the namespace, and `down` ends it before.
-            needed.append(_Share("share", self._way() | share, _after(self.dynamic, [self.namespace])))
+            needed.append(_Share("share", _way(self.settings) | share, _after(self.dynamic, [self.namespace])))
         made = apps.Deployment(
             "gateway",
             metadata=self._awaited_by_us("gateway", "gateway"),
@@ -420,7 +412,7 @@ class _Stack:
         """The last step: every node sees exactly what is declared."""
         _Convergence(
             "convergence",
-            self._way()
+            _way(self.settings)
             | {
                 "contract": contract,
                 "sentinels": [node.name for node in self.topology.sentinels],
@@ -458,3 +450,8 @@ def _changed(workloads: Sequence[Any]) -> pulumi.Output[str]:
 
 def _digest(of: Any) -> str:
     return hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _way(settings: Settings) -> dict[str, str]:
+    """Where the stack is, for a provider that asks the cluster itself."""
+    return {"kubeconfig": settings.kubeconfig, "context": settings.kube_context, "namespace": settings.namespace}

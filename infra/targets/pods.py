@@ -203,20 +203,30 @@ def budget(selector: dict[str, str]) -> Manifest:
     return {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
 
 
+def once(name: str, image: str, command: Sequence[str]) -> Manifest:
+    """What a pod is that runs a command and ends: no volume, no password."""
+    container: Manifest = {"name": name, "image": image, "command": [*command]}
+    container |= {"securityContext": _BARE, "resources": _resources(EXPORTER_MIB)}
+    return _UNPRIVILEGED | {"restartPolicy": "Never", "containers": [container]}
+
+
 def _pod(settings: Settings) -> Manifest:
     priority = {"priorityClassName": settings.priority_class} if settings.priority_class else {}
-    return priority | {
-        "serviceAccountName": "redis",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    }
+    return priority | _UNPRIVILEGED
+
+
+_UNPRIVILEGED = {
+    "serviceAccountName": "redis",
+    "automountServiceAccountToken": False,
+    "enableServiceLinks": False,
+    "securityContext": {
+        "runAsNonRoot": True,
+        "runAsUser": UID,
+        "runAsGroup": UID,
+        "fsGroup": UID,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    },
+}
 
 
 _BARE = {
