@@ -27,6 +27,13 @@ class Engine:
         found = re.search(r"\b(redis|valkey)(?: server v=| )(\d+(?:\.\d+)+)", text, re.IGNORECASE)
         return cls(found[1].lower(), tuple(map(int, found[2].split(".")))) if found else None
 
+    @classmethod
+    def of_info(cls, text: str) -> Engine | None:
+        """What INFO says of a running server. Valkey tells a version of Redis, too: the one it is compatible with."""
+        told = dict(re.findall(r"^(redis_version|valkey_version):(\S+)", text, re.MULTILINE))
+        flavour = "valkey" if "valkey_version" in told else "redis"
+        return cls.parse(f"{flavour} {told.get(f'{flavour}_version', '')}")
+
     def __str__(self) -> str:
         return f"{self.flavour} {'.'.join(map(str, self.version))}"
 

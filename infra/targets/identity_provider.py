@@ -8,7 +8,7 @@ from typing import Any
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ResourceProvider, UpdateResult
 
 from infra.data_format import Engine
-from infra.targets import cluster, docker_control, image_version
+from infra.targets import cluster, docker_control, image_version, running_server
 from infra.targets.changes import changed_keys
 
 
@@ -54,7 +54,9 @@ def _refused_engine(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFa
     """A node with another server than before must read what that one has written: the first one down would stay so."""
     if all(olds.get(key) == news.get(key) for key in ("engine", "image")):
         return ()
-    old, new = _engines(olds, news)
+    # The last `up` may have failed before a node had what it declared.
+    old = running_server.running(news["stack"], news) or _declared(olds)
+    new = _declared(news)
     if old is None or new is None or new.reads(old):
         return ()
     what, fix = (
@@ -71,17 +73,12 @@ def _refused_engine(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFa
     )
 
 
-def _engines(olds: dict[str, Any], news: dict[str, Any]) -> tuple[Engine | None, Engine | None]:
-    """The server of before and the declared one; None where nobody can tell."""
-    if "namespace" in news:
-        with suppress(cluster.ClusterError), cluster.connected(news["kubeconfig"], news["context"]) as api:
-            before = Engine.parse(image_version.running(api, news["namespace"]))
-            return before, before and Engine.parse(image_version.in_image(api, news["namespace"], news["image"]))
-        return None, None
-    return _engine(olds), _engine(news)
-
-
-def _engine(props: dict[str, Any]) -> Engine | None:
+def _declared(props: dict[str, Any]) -> Engine | None:
+    """The server that is to run; None where nobody can tell."""
+    if "namespace" in props:
+        with suppress(cluster.ClusterError), cluster.connected(props["kubeconfig"], props["context"]) as api:
+            return Engine.parse(image_version.in_image(api, props["namespace"], props["image"]))
+        return None
     if "image" in props:
         return Engine.parse(docker_control.version_in(props["host"], props["image"]))
     return Engine.parse(props.get("engine", ""))

@@ -1,4 +1,4 @@
-"""Which server is in an image for pods: a pod of that image says so. And which one runs: a running pod says so."""
+"""Which server is in an image for pods: a pod of that image says so."""
 
 from __future__ import annotations
 
@@ -12,25 +12,11 @@ from kubernetes.client.exceptions import ApiException
 
 from infra.targets import cluster, pods
 from infra.targets.network_policies import COMPONENT
-from infra.topology import Kind
 
 VERSION = ["/bin/sh", "-c", 'exec "$(command -v valkey-server || command -v redis-server)" --version']
 # To schedule a pod and pull its image. An image that cannot be pulled is told at once.
 PATIENCE_S = 60.0
-DATA_PODS = f"{COMPONENT}={Kind.DATA}"
 ASKED_PODS = f"{COMPONENT}=version"
-
-
-def running(api: Any, namespace: str) -> str:
-    """What the server of a running data pod says of its version; nothing when none answers."""
-    try:
-        found = client.CoreV1Api(api).list_namespaced_pod(
-            namespace, label_selector=DATA_PODS, _request_timeout=cluster.REQUEST_S
-        )
-    except ApiException:
-        return ""
-    answers = (cluster.execute(api, namespace, pod.metadata.name, VERSION) for pod in found.items)
-    return next((said for code, said in answers if code == 0), "")
 
 
 def in_image(api: Any, namespace: str, image: str) -> str:

@@ -140,6 +140,13 @@ def execute(folder: Path, script: str, *arguments: str) -> None:
         raise NodeError(folder, f"{script} failed: {done.stderr.strip()}")
 
 
+def answer(folder: Path, *commands: str) -> tuple[int, str]:
+    """What the node's own server says to each of these (answers.sh): exit code and output."""
+    command = [str(folder / "bin" / "answers.sh"), str(folder / "conf" / "node.env"), *commands]
+    done = subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), check=False)
+    return done.returncode, done.stdout
+
+
 def await_settled(folder: Path) -> None:
     """Wait until the node serves in its role, or has nobody to wait for (probe.sh settled).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra.data_format import Engine
+from infra.targets import running_server
 from infra.targets.identity_provider import IdentityProvider
 
 READS = [
@@ -53,15 +54,51 @@ def test_a_server_is_known_by_what_it_prints() -> None:
     assert Engine.parse("nginx version: 1.2.3") is None
 
 
+def test_a_running_server_is_known_by_its_info() -> None:
+    assert str(Engine.of_info("# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n")) == "redis 7.0.15"
+    of_valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.4\r\n"
+    assert str(Engine.of_info(of_valkey)) == "valkey 8.1.4"
+    assert Engine.of_info("") is None
+
+
+IDENTITY = {
+    "stack": "not-up",
+    "mode": "sentinel",
+    "master_name": "m",
+    "passwords": {"app": "x"},
+    "accepted": {"app": ["x"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "running", "new", "refused"),
+    [
+        ("", "valkey 8.1.4", "redis 7.0.15", True),  # an `up` to an image that is not there has failed
+        ("valkey 9.0.1", "valkey 8.1.4", "valkey 8.1.4", False),  # the way back from one that failed at its first node
+        ("redis 7.0.15", "", "valkey 9.0.1", False),
+        ("valkey 9.0.1", "", "valkey 8.1.4", True),
+    ],
+)
+def test_what_runs_counts_more_than_what_the_last_up_declared(
+    recorded: str, running: str, new: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_server, "running", lambda *_: Engine.parse(running))
+    check = IdentityProvider().check(IDENTITY | {"engine": recorded}, IDENTITY | {"engine": new})
+    assert bool(check.failures) is refused
+
+
+def test_it_is_the_masters_server_that_runs() -> None:
+    def node(role: str, version: str, code: int = 0) -> running_server.Ask:
+        return lambda _commands: (code, f'["{role}",0,[]]\n.\nredis_version:{version}\n.\n')
+
+    silent = node("master", "6.0", code=1)
+    assert str(running_server.engine_of([silent, node("slave", "8.2.0"), node("master", "7.0.15")])) == "redis 7.0.15"
+    assert running_server.engine_of([node("slave", "8.2.0"), silent]) is None
+
+
 @pytest.mark.parametrize(("old", "new"), [*READS, *CANNOT])
 def test_an_engine_that_cannot_read_the_data_is_refused_with_both_names(old: str, new: str) -> None:
-    props = {
-        "stack": "dev",
-        "mode": "sentinel",
-        "master_name": "m",
-        "passwords": {"app": "x"},
-        "accepted": {"app": ["x"]},
-    }
+    props = IDENTITY
     failures = IdentityProvider().check(props | {"engine": old}, props | {"engine": new}).failures
     assert bool(failures) is ((old, new) in CANNOT)
     for failure in failures:
