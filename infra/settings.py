@@ -168,7 +168,8 @@ class Settings(BaseModel):
         description="What data nodes tell subscribers of `__keyspace@*` and `__keyevent@*`; costs processor time.",
     )
     appendfsync: Annotated[Fsync, OneOf(get_args(Fsync))] = Field(
-        default="everysec", description="When the append-only file is flushed to disk."
+        default="everysec",
+        description="When the append-only file is flushed to disk; `always` loses nothing when all nodes end at once.",
     )
     down_after_ms: Annotated[
         int,

@@ -93,6 +93,8 @@ class Lane:
         self._junit, self._log = folder / f"{name}.xml", folder / f"{name}.log"
         self._begun = time.monotonic()
         command = [sys.executable, "-m", "pytest", "-v", "-m", markers, f"--junitxml={self._junit}"]
+        if BESIDE_OTHERS in environment:
+            command += ["--timeout=900"]  # what takes minutes alone
         command += ["--durations=10", "--durations-min=20", "-o", "console_output_style=count", *places.split()]
         with self._log.open("w") as log:
             # A session of its own: an interrupt reaches it by us alone, once, and it cleans up.

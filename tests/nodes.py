@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from client.crosscheck import Observation, findings, observe
 from client.links import open_as
-from infra.contract import Endpoint, OperatorContract
+from infra.contract import Endpoint, NodeAddress, OperatorContract
 from tests.waiting import SLACK, await_that
 
 if TYPE_CHECKING:
@@ -20,6 +20,31 @@ LOST_ELECTION = "-failover-abort-not-elected"
 """What a Sentinel says when it got no majority to lead a failover."""
 LOST_ELECTION_MS = 4000
 """What an election without a winner adds to a gap: 2 s for its votes, up to 1 s of chance, and the next one's start."""
+
+
+def is_on_disk(contract: OperatorContract, node: NodeAddress) -> bool:
+    """Whether what the node has acknowledged is in its files.
+
+    While its disk is busy, a server keeps that in memory for up to 2 s (appendfsync everysec), and WAIT says nothing of
+    files. What a replica got by a full sync is there when the rewrite after it has ended.
+    """
+    with closing(open_as(contract, "monitor", node.endpoint, 2.0 * SLACK)) as link:
+        info: dict[str, Any] = link.info("persistence")
+    rewrites = info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
+    return not (info["loading"] or rewrites or info["aof_buffer_length"])
+
+
+def await_on_disk(contract: OperatorContract, *names: str) -> None:
+    """Wait until what these data nodes, or all of them, have acknowledged is in their files."""
+
+    def on_disk() -> bool:
+        busy = [
+            node.name for node in contract.nodes if (not names or node.name in names) and not is_on_disk(contract, node)
+        ]
+        assert not busy, f"not on disk yet: {', '.join(busy)}"
+        return True
+
+    await_that(on_disk, 10, "what was acknowledged, in files")
 
 
 class Nodes(ABC):

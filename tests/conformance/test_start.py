@@ -21,7 +21,7 @@ from tests.background import meanwhile
 from tests.client.test_client_on_a_deployment import as_user
 from tests.conformance.keys import read, write
 from tests.deployment import Deployment, deployed
-from tests.nodes import LOST_ELECTION_MS, Nodes
+from tests.nodes import LOST_ELECTION_MS, Nodes, await_on_disk
 from tests.waiting import await_settled, await_that, never
 
 
@@ -58,6 +58,7 @@ def test_all_killed_and_started_in_any_order_gives_a_single_master_with_the_data
     hand_over(deployment.contract)
     master = deployment.master()
     write(deployment.contract, "last", f"write-{seed}")
+    await_on_disk(deployment.contract)
     names = deployment.names
     begun = time.monotonic()
     deployment.kill(*names)
@@ -115,6 +116,7 @@ def test_a_master_reborn_empty_inside_down_after_never_serves_and_nobody_loses_d
 
 def test_a_master_without_data_waits_for_peers_that_may_have_some(deployment: Nodes) -> None:
     write(deployment.contract, "only", "copy")
+    await_on_disk(deployment.contract)
     master = deployment.master()
     deployment.kill(*deployment.names)
     deployment.wipe(master)
@@ -130,6 +132,7 @@ def test_a_master_without_data_waits_for_peers_that_may_have_some(deployment: No
 
 def test_replicas_come_back_and_elect_when_the_elected_master_stays_away(deployment: Nodes) -> None:
     write(deployment.contract, "survives", "yes")
+    await_on_disk(deployment.contract)
     master = deployment.master()
     deployment.kill(*deployment.names)
     deployment.start(*(name for name in deployment.names if name != master))
@@ -140,6 +143,7 @@ def test_replicas_come_back_and_elect_when_the_elected_master_stays_away(deploym
 @pytest.mark.timed
 def test_a_node_without_data_is_never_promoted_over_those_who_have_some(deployment: Nodes) -> None:
     write(deployment.contract, "held", "by-others")
+    await_on_disk(deployment.contract)
     master, empty, full = deployment.master(), *deployment.replicas()
     deployment.kill(*deployment.names)
     deployment.wipe(empty)
@@ -295,7 +299,7 @@ def test_nothing_else_lets_writes_in_before_the_sentinels_have_seen_the_master(
             deployment.kill("data-0")
             deployment.start("data-0")
             await_that(lambda: wants() == "1000000", 20, "a master that takes no writes yet")
-            killed = witness.read_text()
+            killed = await_that(witness.read_text, 10, "a witness")
             os.kill(int(killed), signal.SIGKILL)
             begun = time.monotonic()
             while time.monotonic() - begun < MENDERS_HAVE_LOOKED_S:

@@ -25,7 +25,7 @@ from client.links import open_as, open_node
 from client.options import Options
 from tests.background import meanwhile
 from tests.deployment import Deployment
-from tests.nodes import Nodes
+from tests.nodes import Nodes, await_on_disk
 from tests.waiting import SLACK, await_that
 
 RECOVERY_S = 60
@@ -182,7 +182,9 @@ def test_the_fuller_replica_is_promoted(process_nodes: Nodes, line: str, order: 
     master, lagging, fuller = deployment.master(), *sorted(deployment.replicas())
     deployment.kill(lagging)
     fill(deployment, f"more-{order}", 100)
-    keys = deployment.ask(fuller, "DBSIZE")
+    keys = deployment.ask(master, "DBSIZE")
+    await_that(lambda: deployment.ask(fuller, "DBSIZE") == keys, 10, f"the same in {fuller}")
+    await_on_disk(deployment.contract, fuller)
     deployment.kill(fuller)
     deployment.kill(*deployment.names)
     deployment.damage(master, line)
@@ -237,7 +239,8 @@ def confirm(deployment: Nodes, prefix: str, keys: int, ttl_s: int | None = None)
     with closing(open_node(deployment.contract, Options(), deployment.endpoint(deployment.master()))) as link:
         for number in range(keys):
             link.set(f"{prefix}:{number}", "x" * 10, ex=ttl_s)
-            assert link.wait(2, 1000) == 2
+            assert link.wait(2, 1000 * SLACK) == 2
+    await_on_disk(deployment.contract)
     until = "$4\r\nPXAT\r\n$13\r\n1234567890123\r\n" if ttl_s else ""
     return len(f"*3\r\n$3\r\nSET\r\n${len(prefix) + 2}\r\n{prefix}:0\r\n$10\r\n{'x' * 10}\r\n{until}")
 
@@ -416,6 +419,7 @@ def test_what_a_promotion_that_nobody_remembers_has_confirmed_is_kept(process_no
 
         new = await_that(promoted, 30, "a replica that takes the role")
         confirmed = confirmed_by(new, f"confirmed:{attempt}") if new else []
+        await_on_disk(deployment.contract, *replicas)  # in the nodes that have confirmed; this may take too long
         deployment.kill(*replicas, *deployment.sentinels)
         remembered = on_record(deployment, epoch)
         deployment.start()
@@ -451,6 +455,7 @@ def test_what_a_promotion_that_only_the_sentinels_remember_has_confirmed_is_kept
     await_that(
         lambda: on_record(deployment, epoch) > len(deployment.sentinels) // 2, 10, "a majority that has noted it"
     )
+    await_on_disk(deployment.contract, *replicas)
     said = deployment.hear(new)
     for each in witnesses:
         os.kill(int(each.read_text()), signal.SIGKILL)

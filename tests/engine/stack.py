@@ -17,6 +17,7 @@ from client.crosscheck import findings, observe
 from client.links import open_as
 from infra.contract import OperatorContract
 from tests.deployment import await_that, free_ports
+from tests.waiting import SLACK
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -145,12 +146,21 @@ def await_noted(stack: Stack) -> None:
     contract, begun = stack.contract(), time.time()
     master = master_of(contract)
     at = next(node.endpoint for node in contract.nodes if node.name == master)
-    with closing(open_as(contract, "operator", at, 2.0)) as link:
-        time_of_now = str(link.info("replication")["master_replid"])
+
+    def time_of_now() -> str:
+        with closing(open_as(contract, "operator", at, 2.0 * SLACK)) as link:
+            replid = link.info("replication")["master_replid"]
+            word = str(link.config_get("cluster-announce-hostname")["cluster-announce-hostname"])
+        assert word.endswith(f".{replid}"), f"{master} has told no time of its own yet: {word}"
+        return word
+
+    epoch, generation, *_ = await_that(time_of_now, 15, f"the time of {master}").split(".")
     for node in contract.nodes:
         note = stack.nodes / node.name / "data" / "reach"
         await_that(
-            lambda note=note: note.stat().st_mtime > begun and time_of_now in note.read_text(),  # type: ignore[misc]
+            lambda note=note: (  # type: ignore[misc]
+                note.stat().st_mtime > begun and note.read_text().startswith(f"{epoch}.{generation}.")
+            ),
             15,
             f"a note of {node.name} in the time of {master}",
         )

@@ -11,6 +11,7 @@ from client.connect import connect
 from client.ledger import Ledger
 from tests.deployment import await_that
 from tests.engine.stack import Stack, findings_of, master_of
+from tests.nodes import await_on_disk
 
 pytestmark = pytest.mark.engine
 
@@ -68,6 +69,7 @@ def test_all_six_killed_then_up_gives_one_master_and_the_last_key(stack: Stack) 
     master = master_of(contract)
     with connect(contract) as client:
         client.set("last", "acknowledged")
+    await_on_disk(contract)
     stack.kill(*stack.pids())
     stack.make("up")
     assert findings_of(contract) == ()

@@ -57,7 +57,8 @@ def test_a_failover_is_a_gap_and_no_lost_ack(deployment: Deployment, tmp_path: P
     assert [each.sequence for each in seen] == list(range(len(seen)))
     assert len({each.master for each in seen if each.ok}) == 2
     epochs = [each.epoch for each in seen if each.epoch is not None]
-    assert epochs[-1] == epochs[0] + 1
+    assert epochs == sorted(epochs)
+    assert epochs[-1] > epochs[0]  # beside others it may take more than one election
     timed = [each for each in seen if each.latency_ms is not None]
     assert all(each.latency_ms and each.latency_ms > 0 for each in timed)
     assert {each.operation for each in timed} == {"write", "read"}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from client.crosscheck import Observation
-from client.links import open_as
-from infra.contract import NodeAddress
 from tests.deployment import Deployment
+from tests.nodes import is_on_disk
 from tests.torture.doing import Doing, Stopped
 from tests.torture.keys import Keys
 from tests.torture.plan import Round, rounds
@@ -136,18 +133,12 @@ class Torture:
             doing.start_ended(self.deployment.names)
             found = self.deployment.findings()
             assert not found, "; ".join(found)
-            busy = [node.name for node in self._contract.nodes if not self._is_on_disk(node)]
+            busy = [node.name for node in self._contract.nodes if not is_on_disk(self._contract, node)]
             assert not busy, f"not on disk yet: {', '.join(busy)}"
             return True
 
         await_that(agreed, AGREED_S, "agreement, and the data sets on disk")
         return time.monotonic() - begun
-
-    def _is_on_disk(self, node: NodeAddress) -> bool:
-        """What a replica got by a full sync is on its disk only when the rewrite after it has ended."""
-        with closing(open_as(self._contract, "monitor", node.endpoint, 2.0)) as link:
-            info: dict[str, Any] = link.info("persistence")
-        return not info["loading"] and not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]
 
     def _check_keys(self, keys: Keys, first_plain: int) -> tuple[int, int]:
         """How many keys are confirmed so far, all of them everywhere; and how many of the plain ones are not."""
