@@ -135,14 +135,24 @@ HOSTILE = {
     "an endless latency": ('"latency_ms":1.5', '"latency_ms":Infinity', "line 1 is no sample: latency_ms"),
     "a latency that is too large": ('"latency_ms":1.5', '"latency_ms":1e400', "line 1 is no sample: latency_ms"),
     "a latency below zero": ('"latency_ms":1.5', '"latency_ms":-1', "line 1 is no sample: latency_ms"),
+    "a latency of weeks": ('"latency_ms":1.5', '"latency_ms":1e12', "line 1 is no sample: latency_ms"),
+    "more lost acks than can be": ('"lost_acks":0', f'"lost_acks":{2**63}', "line 1 is no sample: lost_acks"),
+    "a sequence beyond counting": ('"sequence":3', f'"sequence":{2**63}', "line 4 is no sample: sequence"),
+    "an epoch beyond counting": ('"epoch":1', f'"epoch":{2**63}', "line 1 is no sample: epoch"),
+    "a clock of ages": ('"monotonic_s":0.3', '"monotonic_s":1e300', "line 4 is no sample: monotonic_s"),
     "a clock that is no number": ('"monotonic_s":0.1', '"monotonic_s":NaN', "line 2 is no sample: monotonic_s"),
     "a clock that goes back": ('"monotonic_s":0.1', '"monotonic_s":-0.1', "line 2 is no sample: monotonic_s"),
     "a clock before the last": ('"monotonic_s":0.2', '"monotonic_s":0.05', "line 3 does not follow: the clock"),
     "a sequence twice": ('"sequence":2', '"sequence":1', "line 3 does not follow: sequence 1 after 1"),
+    "a sequence before the last": ('"sequence":2', '"sequence":0', "line 3 does not follow: sequence 0 after 1"),
     "a sequence below zero": ('"sequence":1', '"sequence":-1', "line 2 is no sample: sequence"),
     "an epoch below zero": ('"epoch":1', '"epoch":-1', "line 1 is no sample: epoch"),
     "a wall clock without a zone": ('00:00Z","operation":"write"', '00:00","operation":"write"', "line 1 is no sample"),
     "a release of a million letters": ('"release":"r1"', f'"release":"{"r" * 1_000_000}"', "line 1 is no sample"),
+    "a release without a name": ('"release":"r1"', '"release":""', "line 1 is no sample: release"),
+    "an error of a million letters": ('"error":null', f'"error":"{"e" * 1_000_000}"', "line 1 is no sample: error"),
+    "another operation": ('"operation":"write"', '"operation":"delete"', "line 1 is no sample: operation"),
+    "something beside it": ('"lost_acks":0', '"lost_acks":0,"note":"x"', "line 1 is no sample: note"),
     "a boot that comes again": ('"boot_id":"boot","monotonic_s":0.2', '"boot_id":"b","monotonic_s":0.2', "line 4 does"),
 }
 
@@ -154,6 +164,15 @@ def test_what_no_prober_writes_is_named_by_its_line(forgery: str, tmp_path: Path
     assert old in content
     (tmp_path / "samples-000000000000.jsonl").write_text(content.replace(old, new, 1))
     with pytest.raises(SamplesDamaged, match=said):
+        list(read_samples(tmp_path))
+
+
+def test_a_file_follows_the_one_before_it(tmp_path: Path) -> None:
+    """As if two probers had written into one folder, or somebody had copied a file to count it twice."""
+    first, again = (b"".join(line_of(sample(number)) for number in numbers) for numbers in (range(4), range(2, 6)))
+    (tmp_path / "samples-000000000000.jsonl").write_bytes(first)
+    (tmp_path / "samples-000000000004.jsonl").write_bytes(again)
+    with pytest.raises(SamplesDamaged, match=r"4\.jsonl, line 1 does not follow: sequence 2 after 3"):
         list(read_samples(tmp_path))
 
 

@@ -591,10 +591,26 @@ def test_a_forged_report_does_not_hold(forge: Callable[[Desk], None], desk: Desk
     assert (code, REPORT[forge] in said) == (30, True), said
 
 
+def _both(*suites: str) -> str:
+    return f"<testsuites>{''.join(suites)}</testsuites>"
+
+
+OURS = junit(500, release="r1", ran=datetime.now(UTC))
+
+
 @pytest.mark.parametrize(
     ("xml", "said"),
     [
         (junit(1, release="r1", ran=datetime.now(UTC)), "1 executed, 0 skipped, of at least"),
+        (junit(1, release="r1", ran=datetime.now(UTC)).replace(" ", ' tests="500" ', 1), "1 executed, 0 skipped"),
+        (junit(500, skipped=499, release="r1", ran=datetime.now(UTC)), "1 executed, 499 skipped, of at least"),
+        (OURS.replace("></testcase>", "><error/></testcase>", 1), "500 executed, 0 skipped"),
+        (_both(OURS, junit(500, release="r0", ran=datetime.now(UTC))), "has tests of r0, r1, wanted r1"),
+        (
+            _both(OURS, junit(500, release="r1", ran=datetime(2019, 1, 1, tzinfo=UTC))),
+            "is not of its step's time: 2019",
+        ),
+        (OURS.replace("timestamp=", "when="), "does not say when its tests ran"),
         (junit(500, release="r0", ran=datetime.now(UTC)), "has tests of r0, wanted r1"),
         (junit(500, release="r1-dirty", ran=datetime.now(UTC)), "has tests of r1-dirty, wanted r1"),
         (junit(500, release="r1", ran=datetime(2019, 1, 1, tzinfo=UTC)), "is not of its step's time: 2019"),

@@ -162,6 +162,18 @@ def test_a_rotation_in_the_middle_is_allowed_and_named(bench: Bench) -> None:
     assert said["canary/03-up"].endswith("the stack's secrets were replaced since canary/02-preview")
 
 
+def test_a_rotation_before_the_approval_takes_nothing_from_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, PLAN)
+    bench.start()
+    bench.engine.advance()
+    bench.stacks.bindings["canary"] = {"secrets": "rotated"}
+    bench.engine.approve("ann", "looks right")
+    bench.engine.advance()
+    assert "up canary" in bench.stacks.actions
+    up = bench.engine.current().steps["canary/04-up"].done
+    assert up and "secrets were replaced since canary/02-preview" in up.data["reason"]
+
+
 def test_no_command_of_a_journal_is_ever_run(tmp_path: Path) -> None:
     """A journal with a command of somebody's own, its chain sound: it was run, with the passphrase in reach."""
     bench = Bench(tmp_path, PLAN)

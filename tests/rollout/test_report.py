@@ -80,7 +80,7 @@ def no_tests(rollout: Rollout) -> Rollout:
 
 
 def skipped_tests(rollout: Rollout) -> Rollout:
-    rollout.put("tests/unit.xml", "junit", junit(40, skipped=40), name="unit")
+    rollout.put("tests/unit.xml", "junit", junit(140, skipped=140), name="unit")
     return rollout
 
 
