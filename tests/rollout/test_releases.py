@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
+from typer.testing import CliRunner
 
 from rollout import environments, stack_files
+from rollout.cli import make_app
 from rollout.errors import RolloutError
 from rollout.project_releases import ProjectReleases
 from rollout.trees import working_tree
@@ -48,6 +50,45 @@ def test_a_name_stands_for_a_full_commit(repository: Repository, releases: Proje
 def test_what_is_no_commit_is_refused(releases: ProjectReleases, name: str) -> None:
     with pytest.raises(RolloutError, match=r"is no commit of .*; expected a commit(.|\n)*fix: "):
         releases.commit(name)
+
+
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [
+        ("-f", "release '-f' is no commit of"),
+        ("no such commit", "release 'no such commit' is no commit of"),
+        ("mine", "is not on branch main"),
+        ("main", "changes that no commit has: setting; nothing was begun"),
+    ],
+)
+def test_nothing_begins_with_what_is_no_release(repository: Repository, release: str, said: str) -> None:
+    repository.git("checkout", "--quiet", "-b", "mine")
+    repository.write("setting", "mine")
+    repository.commit("not merged")
+    repository.git("checkout", "--quiet", "main")
+    repository.write("setting", "dirt")
+    app = make_app(lambda plan, branch: ProjectReleases(plan, branch, repository.root))
+    journal = repository.root.parent / "journal"
+    where = ["--plan", str(repository.root / "rollout.yaml"), "--journal", str(journal)]
+    done = CliRunner().invoke(app, ["start", f"--release={release}", *where])
+    assert (done.exit_code, said in " ".join(done.output.split())) == (1, True), done.output
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("name", ["-f", "--upload-pack=x"])
+def test_git_is_never_asked_for_a_name_that_could_be_an_option(
+    releases: ProjectReleases, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def git(_root: Path, *arguments: str) -> bytes:
+        asked.extend(arguments)
+        return b"0" * 40
+
+    monkeypatch.setattr("rollout.git.git", git)
+    with pytest.raises(RolloutError, match="is no commit of"):
+        releases.commit(name)
+    assert asked == []
 
 
 def test_a_commit_that_the_allowed_branch_lacks_is_refused(repository: Repository, releases: ProjectReleases) -> None:
