@@ -326,6 +326,22 @@ def test_a_cut_journal_is_known_by_a_head_that_was_told(desk: Desk) -> None:
     assert (code, f"the journal never had the head {head}" in said) == (30, True), said
 
 
+def test_a_journal_beside_the_report_is_held_against_the_head_too(desk: Desk) -> None:
+    """With --journal the head may be of a later entry than the report has: that journal must have had it."""
+    beside = ["--journal", str(desk.home / "journal"), "--plan", str(desk.home / "plan.yaml")]
+    later = digest(desk.files[-1].read_bytes())
+    assert desk.verify("--head", later, *beside)[0] == 0
+    desk.forge(lambda lines: lines[:-1])
+    code, said = desk.verify("--head", later, *beside)
+    assert (code, f"the journal never had the head {later}" in said) == (30, True), said
+    assert f"{desk.report.name}.json is no report that the journal names" in said
+
+
+def test_who_compares_no_head_is_told_so(desk: Desk) -> None:
+    code, said = desk.verify()
+    assert (code, "; its journal's head was not compared: --head" in said) == (0, True), said
+
+
 def test_a_report_of_a_cut_journal_is_not_the_one_that_was_signed(desk: Desk) -> None:
     desk.forge_report(lambda lines: lines[:-3])
     code, said = desk.verify()
