@@ -354,10 +354,15 @@ def test_a_given_host_replaces_the_environments_and_keeps_its_tls_for_tcp(
     assert seen == expected
 
 
+@pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1"])
-def test_an_engine_that_does_not_answer_is_named_with_a_fix(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_does_not_answer_is_named_with_a_fix(
+    host: str, declared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the stack's own, or that of the environment."""
     for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///another/docker.sock" if declared else host)
     words = rf"Docker engine at {host}: found none that answers: .*; expected one.*\n  fix: start it"
-    with pytest.raises(docker_control.EngineError, match=words), docker_control.engine(host):
+    with pytest.raises(docker_control.EngineError, match=words), docker_control.engine(host if declared else ""):
         pass
