@@ -25,6 +25,8 @@ class Stack:
     """`make` on a stack, `dev` unless a subclass says otherwise, with everything under `home`."""
 
     name = "dev"
+    within: tuple[str, ...] = ()
+    """What `make` is started by, if not by us: a shell with limits, say."""
 
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
@@ -53,7 +55,7 @@ class Stack:
         """`make ARGUMENTS` in the background, in a process group of its own."""
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            ["make", "-s", *arguments, f"STACK={self.name}"],
+            [*self.within, "make", "-s", *arguments, f"STACK={self.name}"],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
