@@ -28,7 +28,7 @@ def room(stack: Stack) -> set[int]:
     found = set()
     for node in stack.contract().nodes:
         with closing(open_as(stack.contract(), "operator", node.endpoint, 2.0)) as link:
-            found.add(int(link.config_get("maxclients")["maxclients"]))
+            found.add(int(str(link.config_get("maxclients")["maxclients"])))
     return found
 
 

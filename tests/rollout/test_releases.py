@@ -80,7 +80,12 @@ def test_git_is_never_asked_for_a_name_that_could_be_an_option(
     releases: ProjectReleases, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("rollout.git.git", lambda _root, *arguments: asked.extend(arguments) or b"")
+
+    def git(_root: Path, *arguments: str) -> bytes:
+        asked.extend(arguments)
+        return b"0" * 40
+
+    monkeypatch.setattr("rollout.git.git", git)
     with pytest.raises(RolloutError, match="is no commit of"):
         releases.commit(name)
     assert asked == []

@@ -240,6 +240,7 @@ def test_a_users_authority_that_is_withdrawn_before_it_signed_never_signs() -> N
     before = Authority(spelled(own()), own=True)
     announced = certificates.next_authority(before, "dev", theirs, NOW)
     step = certificates.next_authority(announced, "dev", None, NOW)
+    assert step.successor and not step.own_successor, "ours is announced in the same step"
     while True:
         assert step.signer != theirs and not trusts(step, theirs)
         following = certificates.next_authority(step, "dev", None, NOW)
