@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.engine.conftest import taken_down
 from tests.engine.stack import Stack
 
 pytestmark = pytest.mark.engine
@@ -17,22 +20,35 @@ SAMPLES = {
 }
 
 
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that no test brings up."""
+    yield from taken_down(Stack(tmp_path_factory.mktemp("refused")))
+
+
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_a_bad_setting_is_refused_in_words(new_stack: Stack, sample: str) -> None:
+def test_a_bad_setting_is_refused_in_words(refused: Stack, sample: str) -> None:
     bad, told = SAMPLES[sample]
-    new_stack.configure(new_stack.settings | bad)
-    output = new_stack.make("preview", fails=True)
+    output = said_with(refused, bad, "preview")
     for part in (*told, "stack 'dev'", "1 problem", "fix:"):
         assert part in output
     assert "Traceback" not in output
-    assert not new_stack.nodes.exists()
+    assert not refused.nodes.exists()
 
 
-def test_every_problem_is_reported_at_once(new_stack: Stack) -> None:
-    new_stack.configure(new_stack.settings | {"replica": "2", "replicas": "two", "sentinels": "4"})
-    output = new_stack.make("up", fails=True)
+def test_every_problem_is_reported_at_once(refused: Stack) -> None:
+    output = said_with(refused, {"replica": "2", "replicas": "two", "sentinels": "4"}, "up")
     assert "3 problems" in output
     assert "Traceback" not in output
+
+
+def said_with(stack: Stack, bad: dict[str, str], command: str) -> str:
+    good = stack.settings
+    stack.configure(good | bad)
+    try:
+        return stack.make(command, fails=True)
+    finally:
+        stack.configure(good)
 
 
 def test_a_bad_password_is_refused_with_the_file_that_has_it(new_stack: Stack) -> None:
