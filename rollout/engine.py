@@ -128,7 +128,7 @@ class Engine:
     def advance(self, upto: PhaseName = PHASES[-1]) -> Result:
         """Do what can be done now, no step of a phase after `upto`. Raises RolloutError."""
         with lock.held(self.store, "rollout advance") as broken:
-            run = self._reviewed()
+            run = self.reviewed()
             if broken:
                 self._write(run, "took-over", {"holder": broken.model_dump(mode="json")})
                 self._say(f"went on where {broken} stopped")
@@ -144,7 +144,7 @@ class Engine:
 
         `by`: whose command this is, whatever name is given.
         """
-        run = self._reviewed()
+        run = self.reviewed()
         record = run.next_step
         if run.end or record is None or record.step.kind != "approval" or record.begun is None:
             raise RolloutError("nothing waits for approval\n  fix: rollout advance, then look at rollout status")
@@ -163,16 +163,16 @@ class Engine:
 
     def order(self, kind: str, data: Mapping[str, Any]) -> None:
         """pause, resume: taken up by a running `advance` between two steps. Raises RolloutError."""
-        run = self.current()
+        run = self.trusted()
         if run.end:
             raise RolloutError(f"rollout {run.id} has ended ({run.end}): nothing to do")
-        self.note(kind, data, run.id)
+        self._write(run, kind, data)
         self._tell()
 
     def abort(self, reason: str) -> None:
         """Give up before production is touched, while nobody else could be about to. Raises RolloutError."""
         with lock.held(self.store, "rollout abort"):
-            if self.current().production_touched:
+            if self.trusted().production_touched:
                 raise RolloutError(
                     "production is touched already: an abort would leave it half way; nothing was done\n"
                     "  fix: rollout rollback --reason ..."
@@ -181,7 +181,7 @@ class Engine:
 
     def rollback(self, reason: str) -> Result:
         """Take back what this rollout did to production; also after it ended. Raises RolloutError."""
-        run = self._reviewed(ended=True)
+        run = self.reviewed(ended=True)
         if run.end not in (None, "done"):
             raise RolloutError(f"rollout {run.id} is {run.end} already: nothing to do")
         # Ordered first: an `advance` that holds the lock does it at its next step.
@@ -190,15 +190,43 @@ class Engine:
 
     def release(self, name: str, reason: str) -> None:
         """Let a barred release be rolled out again. Raises RolloutError when it is not barred."""
+        self.trusted()
         if name not in self.history.barred:
             raise RolloutError(f"release {name} is not barred: nothing to do")
-        self.note("released", {"release": name, "reason": reason})
+        self.journal.append("", "released", {"release": name, "reason": reason})
 
-    def note(self, kind: str, data: Mapping[str, Any], run_id: str = "") -> Entry:
-        """Write down what is no step, signed as the latest rollout's plan wants it. Raises RolloutError."""
-        if run := self.history.last:
-            self._trust(run.plan)
-        return self.journal.append(run_id, kind, data)
+    def unlock(self, holder: str) -> lock.Holder:
+        """Remove the lock of a holder that is gone for good, and write that down. Raises RolloutError."""
+        if self.history.last:
+            self.trusted()
+        gone = lock.unlock(self.store, holder)
+        self.journal.append("", "unlocked", {"holder": gone.model_dump(mode="json")})
+        return gone
+
+    def trusted(self) -> Run:
+        """The latest rollout, once every entry is held to the keys of its plan: what commands go by and write after.
+
+        The plan is the journal's own, so that a rollout can be stopped whose commit nobody has any more.
+        Raises JournalDamaged, and RolloutError when there is no rollout.
+        """
+        run = self.current()
+        self._trust(run.plan)
+        return run
+
+    def reviewed(self, *, ended: bool = False) -> Run:
+        """As `trusted`, if the plan is the commit's: what a journal says is data, and no command of it is run.
+
+        `ended`: a rollout that has ended is looked at, too. Raises RolloutError.
+        """
+        run = self.trusted()
+        if run.end and not ended:
+            return run
+        if self._releases.plan(run.release).hash != run.plan.hash:
+            raise RolloutError(
+                f"the journal's plan of rollout {run.id} is not that of commit {run.release}; nothing was done\n"
+                "  fix: find out who changed the journal and restore it from a copy; or start a rollout anew"
+            )
+        return run
 
     def lost_evidence(self, run: Run, phase: PhaseName | None = None) -> list[EvidenceLost]:
         """Evidence of the run (of one phase) that is missing or edited."""
@@ -210,22 +238,6 @@ class Engine:
                 except EvidenceLost as error:
                     lost.append(error)
         return lost
-
-    def _reviewed(self, *, ended: bool = False) -> Run:
-        """The latest rollout, if its plan is the commit's: what a journal says is data, and no command of it is run.
-
-        `ended`: one that has ended is looked at, too. Raises RolloutError.
-        """
-        run = self.current()
-        self._trust(run.plan)
-        if run.end and not ended:
-            return run
-        if self._releases.plan(run.release).hash != run.plan.hash:
-            raise RolloutError(
-                f"the journal's plan of rollout {run.id} is not that of commit {run.release}; nothing was done\n"
-                "  fix: find out who changed the journal and restore it from a copy; or start a rollout anew"
-            )
-        return run
 
     def _trust(self, plan: Plan) -> None:
         """Hold the journal to the keys that the plan lists, and sign with one of them. Raises JournalDamaged."""

@@ -246,12 +246,11 @@ class Gathering:
         self._lines("approvals", [_approval(each) for each in run.approvals.values()], made)
         stacks = {f"stack of {name}": phase.stack for name, phase in run.plan.phases.items()}
         head, who = self._entries[-1].head, run.starter or "nobody that is named"
-        signers = ", ".join(f"{name} {key.keyid[:16]}" for name, key in run.plan.signing.public_keys.items())
         facts = {
             "rollout": run.id,
             "plan": run.plan.hash,
             "journal's head": head,
-            "journal signed by": signers or "nobody",
+            "journal signed by": run.plan.signing.signers or "nobody",
             "state": run.end or "under way",
         }
         path = self._folder / "journal" / "facts.json"
