@@ -11,11 +11,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from client.contract_file import read_contract
+from client.contract_file import read_contract, stack_of
 from client.errors import describe
 from infra.contract import Contract
 from infra.problems import ConfigurationError
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _probe(contract: Contract, arguments: Arguments, stop: Event) -> int:
     # Not in the main thread: a signal that arrives inside Event.wait() there would find the event's lock taken.
     with SampleStore(arguments.out, arguments.limits) as store, ThreadPoolExecutor(max_workers=1) as pool:
-        prober = Prober(contract, arguments.trickle, store.append, first_sequence=store.next_sequence)
+        trickle = replace(arguments.trickle, stack=stack_of(arguments.contract))
+        prober = Prober(contract, trickle, store.append, first_sequence=store.next_sequence)
         pool.submit(prober.run, stop).result()
     return 0
 

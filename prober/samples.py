@@ -46,7 +46,7 @@ class Sample:
     nobody's pace. `lost_acks` counts the acknowledged writes that this operation found missing: they sum up over
     samples. `master` (host:port) is the node that the client was connected to. `epoch` is the Sentinels'
     configuration epoch, None in standalone mode or when no Sentinel has answered lately. `release` is what is
-    deployed.
+    deployed. `stack` is whose contract the prober goes by; None when the contract did not tell.
 
     A week has six million of them: 0.3 KB each in memory, where a BaseModel takes 1.5.
     """
@@ -63,6 +63,7 @@ class Sample:
     master: _Name | None
     epoch: _Count | None
     release: _Name
+    stack: _Name | None = None
 
 
 @dataclass(frozen=True)

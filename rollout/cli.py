@@ -310,6 +310,8 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
         tests.append((name, Path(file)))
     engine = our.engine
     run = engine.reviewed(ended=True)
+    for suite, tests_of in tests:
+        _refuse_foreign(suite, tests_of, run)
     passwords = _search(our, run)
     head = engine.journal.entries[-1].number
     folder = out or state_folder() / "reports" / f"{run.id}-{head}"
@@ -328,6 +330,20 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
     if reported.is_signed:
         (folder / ATTESTATION).write_bytes(reported.content)
     return folder, made
+
+
+def _refuse_foreign(name: str, file: Path, run: Run) -> None:
+    """A test run that names another release. Raises RolloutError."""
+    from rollout.provenance import foreign_tests
+
+    try:
+        problem = foreign_tests(file.name, file.read_bytes(), run.release)
+    except OSError:
+        return  # who gathers it says so
+    if problem:
+        raise RolloutError(
+            f"{problem}; no report was written\n  fix: run the tests of {run.release}, --junit {name}=FILE"
+        )
 
 
 def _search(our: Session, run: Run) -> frozenset[str]:

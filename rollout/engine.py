@@ -25,6 +25,7 @@ from rollout.judging import judge_drill
 from rollout.keeping import EvidenceLost, Piece, fetch, keep
 from rollout.notify import Notify, NotSent, text_of
 from rollout.plan import PHASES, TIMED, UNTOUCHING, PhaseName, Plan
+from rollout.provenance import foreign, foreign_sample
 from rollout.releases import Releases
 from rollout.serving import serving_since
 from rollout.signatures import Signatures
@@ -349,6 +350,9 @@ class Engine:
                 return stacks.share(plan.phases["canary"].stack, prod.stack, percent, prod.clients or ())
 
     def _record(self, run: Run, record: StepRecord, outcome: Outcome, seconds: float) -> Result | None:
+        whose = run.plan.phases["staging" if record.step.kind == "rehearsal" else record.phase].stack
+        if problem := foreign(outcome.files, whose, run.release):
+            outcome = Outcome(Verdict.FAIL, problem, outcome.command)  # its files and figures are nobody's here
         if outcome.verdict is Verdict.PASS and record.step.kind in PROOFS and not outcome.files:
             outcome = Outcome(Verdict.INCONCLUSIVE, f"passed without a file that shows it: {outcome.reason}")
         data = {"step": record.id, "seconds": round(seconds, 3), **_told(outcome), "evidence": self._keep(outcome)}
@@ -474,11 +478,11 @@ class Engine:
     def _tell_serving(self, run: Run, ordered: datetime) -> None:
         """How production served since the order, by its prober. A rollback is complete without it."""
         # Those of just before it, too: a write may have begun then and ended afterwards.
-        since = ordered - timedelta(minutes=1)
+        since, prod = ordered - timedelta(minutes=1), run.plan.phases["prod"]
         try:
-            found = list(
-                takewhile(lambda each: each.wall >= since, self._stacks(run).newest(run.plan.phases["prod"].samples))
-            )
+            found = list(takewhile(lambda each: each.wall >= since, self._stacks(run).newest(prod.samples)))
+            if problem := foreign_sample(found, prod.stack):
+                raise RolloutError(problem)
         except RolloutError as error:
             serving, files, text = None, {}, f"not measured: {error}"
         else:

@@ -323,6 +323,8 @@ class Gathering:
         since: datetime | None = None,
     ) -> None:
         begun = record.begun.at if record and record.begun else None
+        # What the canary is held against is production's.
+        whose = "prod" if kind == "baseline" else record.phase if record else None
         self._inputs.append(
             Input(
                 kind=kind,
@@ -331,7 +333,7 @@ class Gathering:
                 when=when,
                 command=command,
                 name=name,
-                stack=self._run.plan.phases[record.phase].stack if record else "",
+                stack=self._run.plan.phases[whose].stack if whose else "",
                 since=since or begun,
                 until=when,
             )
