@@ -20,6 +20,7 @@ from client.errors import describe
 from infra.contract import Contract
 from infra.problems import ConfigurationError
 from prober.probe import Prober, Trickle
+from prober.samples import SamplesDamaged
 from prober.store import FolderInUse, Limits, SampleStore
 from smoke_tests.scrub import Scrubber
 
@@ -53,8 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _probe(contract, arguments, stop)
     except FolderInUse as error:
         return _refuse(str(error))
+    except SamplesDamaged as error:
+        return _refuse(f"{error}\n  fix: find out who wrote it; move the folder away, or name another one with --out")
     except OSError as error:
-        return _refuse(f"no samples can be written to {arguments.out}: {error.strerror}")
+        where = error.filename or arguments.out
+        return _refuse(
+            f"no samples can be written to {arguments.out}: {where}: {error.strerror}\n"
+            "  fix: see to what is there, or name another folder with --out"
+        )
     except Exception as error:  # a defect of ours: one line, and never a password
         return _refuse(Scrubber(contract)(describe(error)))
     finally:
