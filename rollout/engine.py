@@ -138,6 +138,8 @@ class Engine:
                     continue
             finally:
                 self._tell()
+            if not run.end and self.current().end:
+                self._tidy()
             return result
 
     def approve(self, name: str, reason: str, by: str = "") -> Entry:
@@ -179,6 +181,7 @@ class Engine:
                     "  fix: rollout rollback --reason ..."
                 )
             self.order("ended", {"end": "aborted", "reason": reason})
+            self._tidy()
 
     def rollback(self, reason: str) -> Result:
         """Take back what this rollout did to production; also after it ended. Raises RolloutError."""
@@ -512,6 +515,13 @@ class Engine:
                     prod, consumers, watch
                 )
         return actions
+
+    def _tidy(self) -> None:
+        """After a rollout's end: what neither its release needs nor the one to go back to."""
+        run = self.current()
+        kept = {run.release, self.history.proven_before(run) or run.release}
+        for line in self._releases.prune(kept):
+            self._say(line)
 
     def _binding(self, run: Run, phase: PhaseName, preview: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """What an `up` of the phase would rest on, as it is now."""
