@@ -27,6 +27,7 @@ from rollout.releases import Releases
 from rollout.signing import VARIABLE as SIGNING_KEY
 from rollout.signing import from_environment, unsigned
 from rollout.store import open_store
+from smoke_tests.verdict import Verdict
 from tools.errors import ToolError
 from tools.paths import ROOT, state_folder
 
@@ -353,6 +354,8 @@ def _search(our: Session, run: Run) -> frozenset[str]:
     engine, stacks = our.engine, our.releases.stacks(run.release)
     passwords = passwords_of(stacks, run)
     outcome = search(engine.store, stacks, run, engine.journal.entries, passwords)
+    if outcome.verdict is not Verdict.PASS:
+        our.say(f"passwords: {outcome.verdict}: {outcome.reason}")
     data = {
         "action": "search",
         "reason": outcome.reason,

@@ -246,6 +246,7 @@ class Gathering:
         self._lines("approvals", [_approval(each) for each in run.approvals.values()], made)
         stacks = {f"stack of {name}": phase.stack for name, phase in run.plan.phases.items()}
         head, who = self._entries[-1].head, run.starter or "nobody that is named"
+        searched = {"passwords": str(run.searched.data["reason"])} if run.searched else {}
         facts = {
             "rollout": run.id,
             "plan": run.plan.hash,
@@ -254,7 +255,7 @@ class Gathering:
             "state": run.end or "under way",
         }
         path = self._folder / "journal" / "facts.json"
-        self._put(path, (json.dumps(facts | {"started by": who} | stacks, indent=2) + "\n").encode())
+        self._put(path, (json.dumps(facts | searched | {"started by": who} | stacks, indent=2) + "\n").encode())
         self._add("facts", None, path, made, COMMAND)
         path = self._folder / ENTRIES
         self._put(path, b"".join(entry.content for entry in self._entries))
