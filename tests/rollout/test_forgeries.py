@@ -313,6 +313,13 @@ def a_plan_edited_afterwards(desk: Desk) -> None:
     desk.rewrite(change)
 
 
+def a_plan_edited_in_the_commit_too(desk: Desk) -> None:
+    """So that a report is made of it."""
+    a_plan_edited_afterwards(desk)
+    file = desk.home / "stacks" / "trees" / "r1" / "rollout.yaml"
+    file.write_text(PLAN.replace("sampleGap: 2s", "sampleGap: 1h"))
+
+
 def a_step_of_a_week_in_a_moment(desk: Desk) -> None:
     desk.rewrite(lambda entries: _done(entries, "up")["data"].update(seconds=604800.0))
 
@@ -405,7 +412,8 @@ JOURNAL: dict[Callable[[Desk], None], str] = {
     a_step_left_out: "when staging/04-smoke was next",
     a_phase_left_out: "before phase canary was proven",
     a_step_that_never_began: "staging/03-up never began",
-    a_plan_edited_afterwards: "the plan is not what its hash says",
+    a_plan_edited_afterwards: "is not that of commit r1; nothing was done",
+    a_plan_edited_in_the_commit_too: "the plan is not what its hash says",
     a_step_of_a_week_in_a_moment: "took 604800 s of the",
     an_approval_of_nobody: "no name was given",
     an_approval_without_a_reason: "no reason was given",
