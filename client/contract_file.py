@@ -19,6 +19,11 @@ def read_operator_contract(path: Path) -> OperatorContract:
     return OperatorContract.from_env(_variables(path, "operator-env"))
 
 
+def stack_of(path: Path) -> str | None:
+    """Whose contract it is, where the file tells: the operator's does. Raises as `read_contract`."""
+    return _variables(path, "env").get("REDIS_STACK") or None
+
+
 def _variables(path: Path, command: str) -> dict[str, str]:
     try:
         words = shlex.split(path.read_text(), comments=True)

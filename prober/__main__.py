@@ -11,15 +11,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from client.contract_file import read_contract
+from client.contract_file import read_contract, stack_of
 from client.errors import describe
 from infra.contract import Contract
 from infra.problems import ConfigurationError
 from prober.probe import Prober, Trickle
+from prober.samples import SamplesDamaged
 from prober.store import FolderInUse, Limits, SampleStore
 from smoke_tests.scrub import Scrubber
 
@@ -53,8 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _probe(contract, arguments, stop)
     except FolderInUse as error:
         return _refuse(str(error))
+    except SamplesDamaged as error:
+        return _refuse(f"{error}\n  fix: find out who wrote it; move the folder away, or name another one with --out")
     except OSError as error:
-        return _refuse(f"no samples can be written to {arguments.out}: {error.strerror}")
+        where = error.filename or arguments.out
+        return _refuse(
+            f"no samples can be written to {arguments.out}: {where}: {error.strerror}\n"
+            "  fix: see to what is there, or name another folder with --out"
+        )
     except Exception as error:  # a defect of ours: one line, and never a password
         return _refuse(Scrubber(contract)(describe(error)))
     finally:
@@ -65,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _probe(contract: Contract, arguments: Arguments, stop: Event) -> int:
     # Not in the main thread: a signal that arrives inside Event.wait() there would find the event's lock taken.
     with SampleStore(arguments.out, arguments.limits) as store, ThreadPoolExecutor(max_workers=1) as pool:
-        prober = Prober(contract, arguments.trickle, store.append, first_sequence=store.next_sequence)
+        trickle = replace(arguments.trickle, stack=stack_of(arguments.contract))
+        prober = Prober(contract, trickle, store.append, first_sequence=store.next_sequence)
         pool.submit(prober.run, stop).result()
     return 0
 

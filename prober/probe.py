@@ -38,11 +38,12 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class Trickle:
-    """What to do: `rate` operations a second for `duration_s` (None: until stopped), labelled with `release`."""
+    """What to do: `rate` operations a second for `duration_s` (None: until stopped), labelled with these names."""
 
     release: str
     rate: float = 10.0
     duration_s: float | None = None
+    stack: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ class Prober:
                 master=str(self._client.master) if self._client.master else None,
                 epoch=self._epochs.epoch,
                 release=self._trickle.release,
+                stack=self._trickle.stack,
             )
         )
         self._sequence += 1

@@ -29,7 +29,8 @@ class SamplesDamaged(Exception):
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Seconds = Annotated[float, Field(ge=0, le=1e10)]
 _Milliseconds = Annotated[float, Field(ge=0, le=1e9)]
-_Name = Annotated[str, Field(min_length=1, max_length=300)]
+# Names are told in messages of one line: nothing in them controls a terminal or begins another line.
+_Name = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\p{C}\p{Zl}\p{Zp}]+$")]
 _Text = Annotated[str, Field(max_length=2000)]
 
 
@@ -46,7 +47,7 @@ class Sample:
     nobody's pace. `lost_acks` counts the acknowledged writes that this operation found missing: they sum up over
     samples. `master` (host:port) is the node that the client was connected to. `epoch` is the Sentinels'
     configuration epoch, None in standalone mode or when no Sentinel has answered lately. `release` is what is
-    deployed.
+    deployed. `stack` is whose contract the prober goes by; None when the contract did not tell.
 
     A week has six million of them: 0.3 KB each in memory, where a BaseModel takes 1.5.
     """
@@ -63,6 +64,7 @@ class Sample:
     master: _Name | None
     epoch: _Count | None
     release: _Name
+    stack: _Name | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def samples_in(content: bytes, name: str, order: InOrder | None = None) -> Itera
             sample = sample_of(line)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = _printable(".".join(str(part) for part in first["loc"]))
             problem = f"{where}: {first['msg']}" if where else first["msg"]
             raise SamplesDamaged(f"{name}, line {number} is no sample: {problem}") from None
         if problem := order.problem(sample):
@@ -146,7 +148,7 @@ def read_samples(folder: Path, after: int = -1) -> Iterator[Sample]:
     for file, following in zip_longest(files, files[1:]):
         if following and _first_sequence(following.path) <= after + 1:
             continue
-        for sample in _samples_of(file, order):
+        for sample in samples_of(file, order):
             if sample.sequence > after:
                 yield sample
 
@@ -154,7 +156,7 @@ def read_samples(folder: Path, after: int = -1) -> Iterator[Sample]:
 def newest_samples(folder: Path) -> Iterator[Sample]:
     """Every sample of the folder, newest first. A file is opened when its turn comes. Raises as `read_samples`."""
     for file in reversed(sample_files(folder)):
-        yield from reversed(list(_samples_of(file)))
+        yield from reversed(list(samples_of(file)))
 
 
 def digest_path(path: Path) -> Path:
@@ -166,11 +168,17 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _samples_of(file: SampleFile, order: InOrder | None = None) -> Iterator[Sample]:
+def samples_of(file: SampleFile, order: InOrder | None = None) -> Iterator[Sample]:
+    """The samples of one file. Raises as `read_samples`."""
     content = file.path.read_bytes()
     if file.sha256 not in (None, digest(content)):
         raise SamplesDamaged(f"{file.path} has changed since it was closed: its SHA-256 is not the noted one")
     yield from samples_in(content, str(file.path), order)
+
+
+def _printable(text: str) -> str:
+    """On one line, and no longer than one: a field's name may be anybody's."""
+    return "".join(each if each.isprintable() else "?" for each in text[:100])
 
 
 def _first_sequence(path: Path) -> int:

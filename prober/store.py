@@ -5,14 +5,26 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from prober.samples import PATTERN, Sample, digest, digest_path, line_of, sample_files, sample_of
+from prober.samples import (
+    PATTERN,
+    Sample,
+    SamplesDamaged,
+    digest,
+    digest_path,
+    line_of,
+    sample_files,
+    samples_of,
+)
 
 MIB = 1024 * 1024
+# No prober counts so far, and one that began there would soon have no numbers.
+HIGHEST = 2**62
 
 
 class FolderInUse(Exception):
@@ -35,7 +47,7 @@ class SampleStore:
     """One folder, one writer. A context manager: leaving it closes the last file with its digest."""
 
     def __init__(self, folder: Path, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises FolderInUse, and OSError when the folder cannot be written."""
+        """Raises FolderInUse, SamplesDamaged for what no prober left there, and OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._limits = limits
@@ -50,8 +62,13 @@ class SampleStore:
         self._path = Path()
         self._bytes = 0
         self._synced_at = clock()
-        self._close_leftovers()
-        self.next_sequence = self._last_sequence() + 1
+        try:
+            # Before anything is closed: a digest would vouch for what is hostile.
+            self.next_sequence = self._last_sequence() + 1
+            self._close_leftovers()
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     def append(self, sample: Sample) -> None:
         """Hand one sample to the system: from here on it survives this process. Raises OSError (disk full)."""
@@ -98,9 +115,10 @@ class SampleStore:
 
     def _last_sequence(self) -> int:
         for file in reversed(sample_files(self._folder)):
-            lines = file.path.read_bytes().split(b"\n")[:-1]
-            if lines:
-                return sample_of(lines[-1]).sequence
+            for number, last in deque(enumerate(samples_of(file), start=1), maxlen=1):
+                if last.sequence > HIGHEST:
+                    raise SamplesDamaged(f"{file.path}, line {number}: no number is left after {last.sequence}")
+                return last.sequence
             file.path.unlink()  # not one whole line: its name would be taken again
             digest_path(file.path).unlink(missing_ok=True)
         return -1

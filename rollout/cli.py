@@ -25,8 +25,9 @@ from rollout.people import actor
 from rollout.plan import PHASES, PhaseName, Plan, Suite, read
 from rollout.releases import Releases
 from rollout.signing import VARIABLE as SIGNING_KEY
-from rollout.signing import from_environment
+from rollout.signing import from_environment, unsigned
 from rollout.store import open_store
+from smoke_tests.verdict import Verdict
 from tools.errors import ToolError
 from tools.paths import ROOT, state_folder
 
@@ -50,8 +51,8 @@ ReleasesFactory = Callable[[Path, str], Releases]
 class Session:
     """One command: the plan, the engine, and where lines go."""
 
-    def __init__(self, plan_file: Path, place: str, releases: ReleasesFactory) -> None:
-        """Raises PlanError, RolloutError."""
+    def __init__(self, plan_file: Path, place: str, releases: ReleasesFactory, signs: bool) -> None:
+        """`signs`: whether the command may write to the journal. Raises PlanError, RolloutError."""
         self.console = Console(highlight=False)
         try:
             text = plan_file.read_text()
@@ -63,7 +64,8 @@ class Session:
         place = place if "://" in place else str(ROOT / place)
         self.releases = releases(plan_file, self.plan.branch)
         notify = webhook(url) if url else None
-        self.engine = Engine(open_store(place), self.releases, self.say, notify, signing=from_environment())
+        signing = from_environment()
+        self.engine = Engine(open_store(place), self.releases, self.say, notify, signing=signing if signs else unsigned)
 
     def say(self, line: str) -> None:
         """One line, never cut."""
@@ -89,9 +91,9 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
     )
 
     @contextmanager
-    def session(plan: Path, journal: str) -> Iterator[Session]:
+    def session(plan: Path, journal: str, *, signs: bool = True) -> Iterator[Session]:
         with _messages():
-            yield Session(plan, journal, releases)
+            yield Session(plan, journal, releases, signs)
 
     @app.command("plan")
     def show_plan(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
@@ -138,9 +140,9 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
 
     @app.command()
     def status(plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
-        """Where the rollout stands, and who holds the lock."""
-        with session(plan, journal) as our:
-            _show(our, our.engine.current())
+        """Whether the journal can be trusted, where the rollout stands, and who holds the lock."""
+        with session(plan, journal, signs=False) as our:
+            _show(our)
 
     @app.command()
     def pause(reason: Reason, plan: PlanFile = PLAN_FILE, journal: Place = "") -> None:
@@ -224,7 +226,7 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
             keys = {str(file): read_public(file) for file in key or []}
         problems = problems_of(report, [] if journal else head or [], keys=keys)
         if journal and report.is_file():
-            with session(plan, journal) as our:
+            with session(plan, journal, signs=False) as our:
                 problems += _named(our, report, head or [])
         for problem in problems:
             Console(highlight=False).print(f"FAIL {problem}", soft_wrap=True, markup=False)
@@ -246,9 +248,7 @@ def make_app(releases: ReleasesFactory) -> typer.Typer:
         stacks. Nothing is rolled back or repeated by this; the next advance goes on.
         """
         with session(plan, journal) as our:
-            gone = lock.unlock(our.engine.store, holder)
-            our.engine.note("unlocked", {"holder": gone.model_dump(mode="json")})
-            our.say(f"unlocked: {gone}")
+            our.say(f"unlocked: {our.engine.unlock(holder)}")
 
     return app
 
@@ -270,6 +270,7 @@ def _named(our: Session, report: Path, heads: list[str]) -> list[str]:
     """Whether the journal has the report, and has had these heads."""
     from rollout.evidence import digest
 
+    our.engine.trusted()
     entries = our.engine.journal.entries
     had = {entry.head for entry in entries}
     problems = [f"the journal never had the head {head}" for head in heads if head not in had]
@@ -309,7 +310,9 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
             raise RolloutError(f"--junit {each}: expected SUITE=FILE\n  fix: one of {', '.join(SUITES)}")
         tests.append((name, Path(file)))
     engine = our.engine
-    run = engine.current()
+    run = engine.reviewed(ended=True)
+    for suite, tests_of in tests:
+        _refuse_foreign(suite, tests_of, run)
     passwords = _search(our, run)
     head = engine.journal.entries[-1].number
     folder = out or state_folder() / "reports" / f"{run.id}-{head}"
@@ -324,10 +327,24 @@ def _gathered(our: Session, out: Path | None, junit: list[str]) -> tuple[Path, R
             f"the report in {folder} holds a password; it is in no journal\n  fix: remove it, and rotate"
         )
     sha256 = digest((folder / "report.json").read_bytes())
-    reported = engine.note("reported", {"verdict": str(made.verdict), "sha256": sha256}, run.id)
+    reported = engine.journal.append(run.id, "reported", {"verdict": str(made.verdict), "sha256": sha256})
     if reported.is_signed:
         (folder / ATTESTATION).write_bytes(reported.content)
     return folder, made
+
+
+def _refuse_foreign(name: str, file: Path, run: Run) -> None:
+    """A test run that names another release. Raises RolloutError."""
+    from rollout.provenance import foreign_tests
+
+    try:
+        problem = foreign_tests(file.name, file.read_bytes(), run.release)
+    except OSError:
+        return  # who gathers it says so
+    if problem:
+        raise RolloutError(
+            f"{problem}; no report was written\n  fix: run the tests of {run.release}, --junit {name}=FILE"
+        )
 
 
 def _search(our: Session, run: Run) -> frozenset[str]:
@@ -337,6 +354,8 @@ def _search(our: Session, run: Run) -> frozenset[str]:
     engine, stacks = our.engine, our.releases.stacks(run.release)
     passwords = passwords_of(stacks, run)
     outcome = search(engine.store, stacks, run, engine.journal.entries, passwords)
+    if outcome.verdict is not Verdict.PASS:
+        our.say(f"passwords: {outcome.verdict}: {outcome.reason}")
     data = {
         "action": "search",
         "reason": outcome.reason,
@@ -344,7 +363,7 @@ def _search(our: Session, run: Run) -> frozenset[str]:
         "figures": dict(outcome.figures),
         "evidence": keep(engine.store, outcome.files),
     }
-    engine.note("searched", data, run.id)
+    engine.journal.append(run.id, "searched", data)
     return passwords
 
 
@@ -354,7 +373,27 @@ def _end_report(made: Report, folder: Path) -> NoReturn:
     raise typer.Exit(int(codes.get(str(made.verdict), Code.FAILED)))
 
 
-def _show(our: Session, run: Run) -> None:
+def _show(our: Session) -> None:
+    """First whether what follows can be believed; what cannot is shown all the same, and ends the command."""
+    run = our.engine.current()
+    problem = _distrust(our.engine)
+    signing = run.plan.signing
+    good = f"not signed: {signing.missing}" if signing.missing else f"the signatures hold, by {signing.signers}"
+    our.say(f"journal: {str(problem).splitlines()[0] if problem else good}")
+    _show_run(our, run)
+    if problem:
+        raise problem
+
+
+def _distrust(engine: Engine) -> RolloutError | None:
+    try:
+        engine.reviewed(ended=True)
+    except RolloutError as error:
+        return error
+    return None
+
+
+def _show_run(our: Session, run: Run) -> None:
     state = run.end or (f"paused: {run.paused}" if run.paused else "under way")
     our.say(f"rollout {run.id} of {run.release}: {state}{'; ' + run.end_reason if run.end else ''}")
     table = Table(box=None, pad_edge=False)

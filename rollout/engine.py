@@ -25,6 +25,7 @@ from rollout.judging import judge_drill
 from rollout.keeping import EvidenceLost, Piece, fetch, keep
 from rollout.notify import Notify, NotSent, text_of
 from rollout.plan import PHASES, TIMED, UNTOUCHING, PhaseName, Plan
+from rollout.provenance import foreign, foreign_sample
 from rollout.releases import Releases
 from rollout.serving import serving_since
 from rollout.signatures import Signatures
@@ -128,7 +129,7 @@ class Engine:
     def advance(self, upto: PhaseName = PHASES[-1]) -> Result:
         """Do what can be done now, no step of a phase after `upto`. Raises RolloutError."""
         with lock.held(self.store, "rollout advance") as broken:
-            run = self._reviewed()
+            run = self.reviewed()
             if broken:
                 self._write(run, "took-over", {"holder": broken.model_dump(mode="json")})
                 self._say(f"went on where {broken} stopped")
@@ -137,6 +138,8 @@ class Engine:
                     continue
             finally:
                 self._tell()
+            if not run.end and self.current().end:
+                self._tidy()
             return result
 
     def approve(self, name: str, reason: str, by: str = "") -> Entry:
@@ -144,7 +147,7 @@ class Engine:
 
         `by`: whose command this is, whatever name is given.
         """
-        run = self._reviewed()
+        run = self.reviewed()
         record = run.next_step
         if run.end or record is None or record.step.kind != "approval" or record.begun is None:
             raise RolloutError("nothing waits for approval\n  fix: rollout advance, then look at rollout status")
@@ -163,25 +166,26 @@ class Engine:
 
     def order(self, kind: str, data: Mapping[str, Any]) -> None:
         """pause, resume: taken up by a running `advance` between two steps. Raises RolloutError."""
-        run = self.current()
+        run = self.trusted()
         if run.end:
             raise RolloutError(f"rollout {run.id} has ended ({run.end}): nothing to do")
-        self.note(kind, data, run.id)
+        self._write(run, kind, data)
         self._tell()
 
     def abort(self, reason: str) -> None:
         """Give up before production is touched, while nobody else could be about to. Raises RolloutError."""
         with lock.held(self.store, "rollout abort"):
-            if self.current().production_touched:
+            if self.trusted().production_touched:
                 raise RolloutError(
                     "production is touched already: an abort would leave it half way; nothing was done\n"
                     "  fix: rollout rollback --reason ..."
                 )
             self.order("ended", {"end": "aborted", "reason": reason})
+            self._tidy()
 
     def rollback(self, reason: str) -> Result:
         """Take back what this rollout did to production; also after it ended. Raises RolloutError."""
-        run = self._reviewed(ended=True)
+        run = self.reviewed(ended=True)
         if run.end not in (None, "done"):
             raise RolloutError(f"rollout {run.id} is {run.end} already: nothing to do")
         # Ordered first: an `advance` that holds the lock does it at its next step.
@@ -190,15 +194,43 @@ class Engine:
 
     def release(self, name: str, reason: str) -> None:
         """Let a barred release be rolled out again. Raises RolloutError when it is not barred."""
+        self.trusted()
         if name not in self.history.barred:
             raise RolloutError(f"release {name} is not barred: nothing to do")
-        self.note("released", {"release": name, "reason": reason})
+        self.journal.append("", "released", {"release": name, "reason": reason})
 
-    def note(self, kind: str, data: Mapping[str, Any], run_id: str = "") -> Entry:
-        """Write down what is no step, signed as the latest rollout's plan wants it. Raises RolloutError."""
-        if run := self.history.last:
-            self._trust(run.plan)
-        return self.journal.append(run_id, kind, data)
+    def unlock(self, holder: str) -> lock.Holder:
+        """Remove the lock of a holder that is gone for good, and write that down. Raises RolloutError."""
+        if self.history.last:
+            self.trusted()
+        gone = lock.unlock(self.store, holder)
+        self.journal.append("", "unlocked", {"holder": gone.model_dump(mode="json")})
+        return gone
+
+    def trusted(self) -> Run:
+        """The latest rollout, once every entry is held to the keys of its plan: what commands go by and write after.
+
+        The plan is the journal's own, so that a rollout can be stopped whose commit nobody has any more.
+        Raises JournalDamaged, and RolloutError when there is no rollout.
+        """
+        run = self.current()
+        self._trust(run.plan)
+        return run
+
+    def reviewed(self, *, ended: bool = False) -> Run:
+        """As `trusted`, if the plan is the commit's: what a journal says is data, and no command of it is run.
+
+        `ended`: a rollout that has ended is looked at, too. Raises RolloutError.
+        """
+        run = self.trusted()
+        if run.end and not ended:
+            return run
+        if self._releases.plan(run.release).hash != run.plan.hash:
+            raise RolloutError(
+                f"the journal's plan of rollout {run.id} is not that of commit {run.release}; nothing was done\n"
+                "  fix: find out who changed the journal and restore it from a copy; or start a rollout anew"
+            )
+        return run
 
     def lost_evidence(self, run: Run, phase: PhaseName | None = None) -> list[EvidenceLost]:
         """Evidence of the run (of one phase) that is missing or edited."""
@@ -210,22 +242,6 @@ class Engine:
                 except EvidenceLost as error:
                     lost.append(error)
         return lost
-
-    def _reviewed(self, *, ended: bool = False) -> Run:
-        """The latest rollout, if its plan is the commit's: what a journal says is data, and no command of it is run.
-
-        `ended`: one that has ended is looked at, too. Raises RolloutError.
-        """
-        run = self.current()
-        self._trust(run.plan)
-        if run.end and not ended:
-            return run
-        if self._releases.plan(run.release).hash != run.plan.hash:
-            raise RolloutError(
-                f"the journal's plan of rollout {run.id} is not that of commit {run.release}; nothing was done\n"
-                "  fix: find out who changed the journal and restore it from a copy; or start a rollout anew"
-            )
-        return run
 
     def _trust(self, plan: Plan) -> None:
         """Hold the journal to the keys that the plan lists, and sign with one of them. Raises JournalDamaged."""
@@ -337,6 +353,9 @@ class Engine:
                 return stacks.share(plan.phases["canary"].stack, prod.stack, percent, prod.clients or ())
 
     def _record(self, run: Run, record: StepRecord, outcome: Outcome, seconds: float) -> Result | None:
+        whose = run.plan.phases["staging" if record.step.kind == "rehearsal" else record.phase].stack
+        if problem := foreign(outcome.files, whose, run.release):
+            outcome = Outcome(Verdict.FAIL, problem, outcome.command)  # its files and figures are nobody's here
         if outcome.verdict is Verdict.PASS and record.step.kind in PROOFS and not outcome.files:
             outcome = Outcome(Verdict.INCONCLUSIVE, f"passed without a file that shows it: {outcome.reason}")
         data = {"step": record.id, "seconds": round(seconds, 3), **_told(outcome), "evidence": self._keep(outcome)}
@@ -462,11 +481,11 @@ class Engine:
     def _tell_serving(self, run: Run, ordered: datetime) -> None:
         """How production served since the order, by its prober. A rollback is complete without it."""
         # Those of just before it, too: a write may have begun then and ended afterwards.
-        since = ordered - timedelta(minutes=1)
+        since, prod = ordered - timedelta(minutes=1), run.plan.phases["prod"]
         try:
-            found = list(
-                takewhile(lambda each: each.wall >= since, self._stacks(run).newest(run.plan.phases["prod"].samples))
-            )
+            found = list(takewhile(lambda each: each.wall >= since, self._stacks(run).newest(prod.samples)))
+            if problem := foreign_sample(found, prod.stack):
+                raise RolloutError(problem)
         except RolloutError as error:
             serving, files, text = None, {}, f"not measured: {error}"
         else:
@@ -496,6 +515,13 @@ class Engine:
                     prod, consumers, watch
                 )
         return actions
+
+    def _tidy(self) -> None:
+        """After a rollout's end: what neither its release needs nor the one to go back to."""
+        run = self.current()
+        kept = {run.release, self.history.proven_before(run) or run.release}
+        for line in self._releases.prune(kept):
+            self._say(line)
 
     def _binding(self, run: Run, phase: PhaseName, preview: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """What an `up` of the phase would rest on, as it is now."""

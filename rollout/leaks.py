@@ -17,6 +17,7 @@ from rollout.keeping import EvidenceLost, Piece, fetch
 from rollout.stacks import Outcome, Stacks
 from rollout.store import Readable
 from smoke_tests.verdict import Verdict
+from tools.errors import ToolError
 
 FIGURE = "secrets.found, found"
 COMMAND = "python -m rollout report"
@@ -31,21 +32,30 @@ def passwords_of(stacks: Stacks, run: Run) -> frozenset[str]:
 
 
 def search(store: Readable, stacks: Stacks, run: Run, entries: Iterable[Entry], passwords: Collection[str]) -> Outcome:
-    """These passwords in what every stack, the journal and the run's evidence have. Raises RolloutError."""
+    """These passwords in what every stack, the journal and the run's evidence have. No pass if one cannot be asked."""
     if not passwords:
         return Outcome(Verdict.INCONCLUSIVE, "no stack told its passwords: nothing could be looked for", COMMAND)
-    searched, found = 0, dict[str, int]()
-    for place, content in _places(store, stacks, run, entries):
+    searched, found, silent = 0, dict[str, int](), list[str]()
+    for place, content in _places(store, stacks, run, entries, silent):
         searched += 1
         if count := occurrences(content, passwords):
             found[place] = found.get(place, 0) + count
-    told = {"passwords": len(passwords), "places": searched, "found": dict(sorted(found.items()))}
+    told = {
+        "passwords": len(passwords),
+        "places": searched,
+        "found": dict(sorted(found.items())),
+        "not searched": silent,
+    }
     reason = f"{len(passwords)} passwords looked for in {searched} places"
     if found:
         reason = f"{reason}; found in {', '.join(sorted(found)[:5])}"
+    if silent:
+        reason = f"{reason}; not searched: {'; '.join(silent)}"
     files = {"secrets.json": json.dumps(told, indent=2).encode()}
-    verdict = Verdict.FAIL if found else Verdict.PASS
-    return Outcome(verdict, reason, COMMAND, {FIGURE: float(sum(found.values()))}, files)
+    verdict = Verdict.FAIL if found else Verdict.INCONCLUSIVE if silent else Verdict.PASS
+    # None found where not everything was searched is no figure.
+    figures = {} if verdict is Verdict.INCONCLUSIVE else {FIGURE: float(sum(found.values()))}
+    return Outcome(verdict, reason, COMMAND, figures, files)
 
 
 def occurrences(content: bytes, passwords: Collection[str]) -> int:
@@ -61,9 +71,15 @@ def _spellings(password: str) -> set[bytes]:
     return {text.encode() for text in texts} | {each for each in shifted if len(each) >= 8}
 
 
-def _places(store: Readable, stacks: Stacks, run: Run, entries: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
+def _places(
+    store: Readable, stacks: Stacks, run: Run, entries: Iterable[Entry], silent: list[str]
+) -> Iterator[tuple[str, bytes]]:
+    """`silent`: where what cannot be searched is noted, with the reason."""
     for phase in run.plan.phases.values():
-        yield from ((f"{phase.stack}: {name}", content) for name, content in stacks.traces(phase.stack))
+        try:
+            yield from ((f"{phase.stack}: {name}", content) for name, content in stacks.traces(phase.stack))
+        except ToolError as error:
+            silent.append(f"{phase.stack}: {str(error).splitlines()[0]}")
     yield from ((f"journal entry {entry.number}", entry.plain) for entry in entries)
     for _, value in run.evidence:
         piece = Piece.model_validate(value)

@@ -241,6 +241,11 @@ class Signing(_Model):
         return {name: public_key(pem) for name, pem in self.keys.items()}
 
     @property
+    def signers(self) -> str:
+        """Whose signatures count, for people."""
+        return ", ".join(f"{name} {key.keyid[:16]}" for name, key in self.public_keys.items())
+
+    @property
     def missing(self) -> str:
         """Why what is signed by it proves nothing to a stranger; '' when it does."""
         if self.none:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]  # comes with pulumi, without types
@@ -11,6 +12,7 @@ from rollout.errors import RolloutError
 from rollout.git import commit_of, git, is_reachable
 from rollout.plan import Plan, read
 from rollout.project_stacks import ProjectStacks
+from rollout.pruning import prune
 from rollout.stack_files import StackFiles
 from rollout.trees import VENV, content_of, tree_of, working_tree
 from rollout.working_tree import WorkingTree
@@ -73,6 +75,9 @@ class ProjectReleases:
             there = WorkingTree(release, tree, state_folder())
             self._stacks[release] = self.made_of(there, self._files(release, tree))
         return self._stacks[release]
+
+    def prune(self, kept: Collection[str]) -> list[str]:
+        return prune(self._home, kept)
 
     @property
     def _home(self) -> Path:

@@ -23,6 +23,7 @@ from client.ledger import Ledger
 from infra.contract import OperatorContract
 from prober.samples import Sample, SamplesDamaged, newest_samples, read_samples
 from rollout import standalone
+from rollout.container_logs import logs_of
 from rollout.entries import canonical, digest
 from rollout.errors import RolloutError
 from rollout.faults import Faults
@@ -216,6 +217,7 @@ class ProjectStacks:
                 yield file.relative_to(chosen.state).as_posix(), file.read_bytes()
         yield "Pulumi's state", canonical(self._state_json(stack))
         yield chosen.config.name, chosen.config.read_bytes()
+        yield from logs_of(chosen)  # last: who cannot be asked ends it
 
     def samples(self, folder: str, after: int) -> list[Sample]:
         return list(_undamaged(read_samples(ROOT / folder, after)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from rollout.plan import Plan
@@ -19,6 +20,9 @@ class Releases(Protocol):
 
     def bound(self, release: str, stack: str) -> dict[str, str]:
         """Digests of what would be deployed: `commit`, `tree`, `lock`, `configuration`; and `secrets`."""
+
+    def prune(self, kept: Collection[str]) -> list[str]:
+        """Remove from this machine what no release but these needs; a line for each thing. Raises nothing for it."""
 
     def stacks(self, release: str) -> Stacks:
         """The stacks, worked on from the commit's tree and in its environment; both are made when they are missing."""

@@ -14,6 +14,7 @@ from rollout.evidence import RawFile
 from rollout.history import Run, StepRecord
 from rollout.judging import Seen, checks_of, judge
 from rollout.keeping import EvidenceLost, Piece, fetch, keep
+from rollout.provenance import foreign_sample
 from rollout.soak import Credit
 from rollout.stacks import Outcome, Stacks
 from rollout.store import Store
@@ -78,7 +79,7 @@ class Soaking:
         }
 
     def observe(self, now: datetime) -> Observed:
-        """Look once. Samples that are damaged, or none that a prober takes, are a fail with the line's number."""
+        """Look once. Samples that are damaged, of another stack, or none that a prober takes, are a fail."""
         begun = self._record.begun
         if begun is None:
             raise RuntimeError("observed before it began")
@@ -90,6 +91,7 @@ class Soaking:
             fresh = self._stacks.samples(self._phase.samples, after)
             base = self._fresh_baseline(int(data["baseline"]))
             before = self._before(int(begun.data["after"])) if last is None else []
+            self._refuse_foreign(fresh, [*base, *before])
         except RolloutError as error:
             return self._refused(str(error), credit, str(data["state"]), int(data["baseline"]))
         evidence = keep(self._store, {**self._sorted(fresh), **jsonl("baseline", base), **jsonl("before", before)})
@@ -117,6 +119,12 @@ class Soaking:
             quorum=quorum,
             figures=dict(drift.figures),
         )
+
+    def _refuse_foreign(self, own: list[Sample], prods: list[Sample]) -> None:
+        """Raises RolloutError."""
+        prod = self._run.plan.phases["prod"].stack
+        if problem := foreign_sample(own, self._phase.stack) or foreign_sample(prods, prod):
+            raise RolloutError(problem)
 
     def _refused(self, reason: str, credit: Credit, state: str, baseline: int) -> Observed:
         return Observed(

@@ -83,7 +83,7 @@ class Stacks(Protocol):
         """Those in use, to look for them where they must not be; none without a stack."""
 
     def traces(self, stack: str) -> Iterator[tuple[str, bytes]]:
-        """What the stack leaves where others read it: its logs and its state, each with a name."""
+        """What the stack leaves where others read it: its logs and its state, each with a name. May raise ToolError."""
 
     def samples(self, folder: str, after: int) -> list[Sample]:
         """The prober's samples with a larger sequence, oldest first. Raises RolloutError when they are damaged."""

@@ -23,6 +23,8 @@ from tools.private_files import private_folder
 # The tree's way to its environment, which is no file of the commit.
 VENV = ".venv"
 _LINK, _PROGRAM = "120000", "100755"
+# The trees that this process works in, each with the handle whose lock tells others.
+_USED: dict[Path, int] = {}
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,44 @@ def working_tree(root: Path, home: Path, commit: str) -> Path:
     """The commit's files in `home`, made or made whole again. Raises RolloutError."""
     folder = private_folder(home) / commit
     blobs = _blobs(root, commit)
-    with _only_one(home):
+    with only_one(home):
         if not _is_whole(folder, blobs):
             _make(root, folder, blobs)
+        _use(folder)
     return folder
+
+
+def is_used_by_others(folder: Path) -> bool:
+    """Whether another process works in the tree. From now on this one does not. To be asked under `only_one`."""
+    _forget(folder)
+    try:
+        handle = _opened(folder)
+    except OSError:
+        return False  # no folder, or a link: no tree of ours
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _use(folder: Path) -> None:
+    """Until the process ends others see that it works there. A tree that was made anew is another folder."""
+    handle = _opened(folder)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    _forget(folder)
+    _USED[folder] = handle
+
+
+def _forget(folder: Path) -> None:
+    if (handle := _USED.pop(folder, None)) is not None:
+        os.close(handle)
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _blobs(root: Path, commit: str) -> list[Blob]:
@@ -139,7 +175,7 @@ def _contents(root: Path, blobs: list[Blob]) -> Iterator[bytes]:
 
 
 @contextmanager
-def _only_one(home: Path) -> Iterator[None]:
+def only_one(home: Path) -> Iterator[None]:
     """Two commands at once take turns. The lock dies with its owner."""
     handle = os.open(home, os.O_RDONLY)
     try:

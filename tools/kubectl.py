@@ -24,12 +24,18 @@ def command(stack: Stack, namespace: str = "", context: str = "") -> list[str]:
 
 def run(words: list[str], seconds: float = SECONDS, said: str = "") -> str:
     """What it printed. `said`: its standard input. Raises ToolError."""
+    return output(words, seconds, said).decode(errors="replace")
+
+
+def output(words: list[str], seconds: float = SECONDS, said: str = "") -> bytes:
+    """The same, byte by byte."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False, input=said)
+        done = subprocess.run(words, capture_output=True, timeout=seconds, check=False, input=said.encode())
     except FileNotFoundError:
         raise ToolError("kubectl is not on PATH\n  fix: install it") from None
     except subprocess.TimeoutExpired:
         raise ToolError(f"kubectl did not end within {seconds:g} s; run the command again") from None
     if done.returncode != 0:
-        raise ToolError(f"kubectl: {done.stderr.strip() or f'status {done.returncode}'}")
+        complaint = done.stderr.decode(errors="replace").strip()
+        raise ToolError(f"kubectl: {complaint or f'status {done.returncode}'}")
     return done.stdout

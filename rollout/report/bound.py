@@ -12,11 +12,9 @@ from xml.etree import ElementTree
 from prober.samples import Sample
 from rollout.clock import outside
 from rollout.evidence import EvidenceError
+from rollout.provenance import foreign_sample, tested
 from rollout.report.inputs import Input
 from smoke_tests.evidence import Evidence
-
-# A property of a test run's JUnit file: the commit that was tested.
-RELEASE = "release"
 
 
 def is_bound(given: Input, *moments: datetime) -> None:
@@ -42,16 +40,17 @@ def smoke_is_bound(given: Input, evidence: Evidence) -> None:
 
 
 def samples_are_bound(given: Input, samples: Sequence[Sample]) -> None:
-    """The samples' wall clock, which is right to some minutes, is of the input's time."""
+    """The samples are of the input's stack; their wall clock, right to some minutes, is of its time."""
+    if problem := foreign_sample(samples, given.stack):
+        raise EvidenceError(f"{given.raw.path}: {problem}")
     if samples:
         is_bound(given, min(each.wall for each in samples), max(each.wall for each in samples))
 
 
 def tests_are_bound(given: Input, suite: ElementTree.Element, release: str) -> None:
     """The test run names this release, and is of the weeks before the report."""
-    named = {each.get("value") for each in suite.iter("property") if each.get("name") == RELEASE}
-    if named != {release}:
-        others = ", ".join(sorted(map(str, named))) or "no release that it names"
+    if (named := tested(suite)) != {release}:
+        others = ", ".join(sorted(named)) or "no release that it names"
         raise EvidenceError(f"{given.raw.path} has tests of {others}, wanted {release}")
     stamps = [stamp for each in suite.iter("testsuite") if (stamp := each.get("timestamp"))]
     if not stamps:

@@ -246,16 +246,16 @@ class Gathering:
         self._lines("approvals", [_approval(each) for each in run.approvals.values()], made)
         stacks = {f"stack of {name}": phase.stack for name, phase in run.plan.phases.items()}
         head, who = self._entries[-1].head, run.starter or "nobody that is named"
-        signers = ", ".join(f"{name} {key.keyid[:16]}" for name, key in run.plan.signing.public_keys.items())
+        searched = {"passwords": str(run.searched.data["reason"])} if run.searched else {}
         facts = {
             "rollout": run.id,
             "plan": run.plan.hash,
             "journal's head": head,
-            "journal signed by": signers or "nobody",
+            "journal signed by": run.plan.signing.signers or "nobody",
             "state": run.end or "under way",
         }
         path = self._folder / "journal" / "facts.json"
-        self._put(path, (json.dumps(facts | {"started by": who} | stacks, indent=2) + "\n").encode())
+        self._put(path, (json.dumps(facts | searched | {"started by": who} | stacks, indent=2) + "\n").encode())
         self._add("facts", None, path, made, COMMAND)
         path = self._folder / ENTRIES
         self._put(path, b"".join(entry.content for entry in self._entries))
@@ -324,6 +324,8 @@ class Gathering:
         since: datetime | None = None,
     ) -> None:
         begun = record.begun.at if record and record.begun else None
+        # What the canary is held against is production's.
+        whose = "prod" if kind == "baseline" else record.phase if record else None
         self._inputs.append(
             Input(
                 kind=kind,
@@ -332,7 +334,7 @@ class Gathering:
                 when=when,
                 command=command,
                 name=name,
-                stack=self._run.plan.phases[record.phase].stack if record else "",
+                stack=self._run.plan.phases[whose].stack if whose else "",
                 since=since or begun,
                 until=when,
             )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event, Timer
 from typing import Any
 
 import pytest
 
 from prober import probe
+from prober.__main__ import main
 from prober.acks import Ack, PendingAcks
 from prober.probe import Prober, Trickle
-from prober.samples import Sample
+from prober.samples import Sample, read_samples
+from tests.prober.running import contract_file
 from tests.smoke.samples import CONTRACT
 
 BOOKS_S = 0.03
@@ -86,3 +89,15 @@ def test_its_own_books_are_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(each.ok and not each.lost_acks for each in seen)
     latencies = sorted(each.latency_ms for each in seen if each.latency_ms is not None)
     assert latencies[len(latencies) // 2] < 1000 * BOOKS_S / 2
+
+
+def test_samples_name_the_stack_whose_contract_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator's file tells, the application's does not."""
+    monkeypatch.setattr(probe, "connect", Server)
+    operators = CONTRACT.model_copy(update={"sentinel_enabled": False})
+    for name, contract, stack in (("ours", operators, CONTRACT.stack), ("theirs", operators.application(), None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        arguments = ["--contract", str(contract_file(contract, folder)), "--out", str(folder / "out")]
+        assert main([*arguments, "--release", "r", "--for", "0.3s", "--rate", "50"]) == 0
+        assert {each.stack for each in read_samples(folder / "out")} == {stack}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -120,6 +120,8 @@ class FolderStacks:
         self.has_quorum: bool | None = True
         self.moved: list[tuple[str, list[str]]] = []
         """Whose applications were moved: the stack, their names."""
+        self.kept: list[list[str]] = []
+        """What was to be kept each time that the rest went."""
         self.drill: bytes | None = None
         """The evidence of every failover; None: one that is of its stack and time, and in order."""
 
@@ -143,6 +145,10 @@ class FolderStacks:
         same = dict.fromkeys(("lock", "secrets"), "the same")
         setting = (tree / "setting").read_text()
         return {"commit": release, "tree": tree.name, "configuration": setting, **same, **self.bindings.get(stack, {})}
+
+    def prune(self, kept: Collection[str]) -> list[str]:
+        self.kept.append(sorted(kept))
+        return ["removed trees/old, which no release needs any more"]
 
     def stacks(self, release: str) -> FolderStacks:
         """Sees what this one is told, and works from the release's folder."""

@@ -313,6 +313,13 @@ def a_plan_edited_afterwards(desk: Desk) -> None:
     desk.rewrite(change)
 
 
+def a_plan_edited_in_the_commit_too(desk: Desk) -> None:
+    """So that a report is made of it."""
+    a_plan_edited_afterwards(desk)
+    file = desk.home / "stacks" / "trees" / "r1" / "rollout.yaml"
+    file.write_text(PLAN.replace("sampleGap: 2s", "sampleGap: 1h"))
+
+
 def a_step_of_a_week_in_a_moment(desk: Desk) -> None:
     desk.rewrite(lambda entries: _done(entries, "up")["data"].update(seconds=604800.0))
 
@@ -405,7 +412,8 @@ JOURNAL: dict[Callable[[Desk], None], str] = {
     a_step_left_out: "when staging/04-smoke was next",
     a_phase_left_out: "before phase canary was proven",
     a_step_that_never_began: "staging/03-up never began",
-    a_plan_edited_afterwards: "the plan is not what its hash says",
+    a_plan_edited_afterwards: "is not that of commit r1; nothing was done",
+    a_plan_edited_in_the_commit_too: "the plan is not what its hash says",
     a_step_of_a_week_in_a_moment: "took 604800 s of the",
     an_approval_of_nobody: "no name was given",
     an_approval_without_a_reason: "no reason was given",
@@ -605,14 +613,11 @@ OURS = junit(500, release="r1", ran=datetime.now(UTC))
         (junit(1, release="r1", ran=datetime.now(UTC)).replace(" ", ' tests="500" ', 1), "1 executed, 0 skipped"),
         (junit(500, skipped=499, release="r1", ran=datetime.now(UTC)), "1 executed, 499 skipped, of at least"),
         (OURS.replace("></testcase>", "><error/></testcase>", 1), "500 executed, 0 skipped"),
-        (_both(OURS, junit(500, release="r0", ran=datetime.now(UTC))), "has tests of r0, r1, wanted r1"),
         (
             _both(OURS, junit(500, release="r1", ran=datetime(2019, 1, 1, tzinfo=UTC))),
             "is not of its step's time: 2019",
         ),
         (OURS.replace("timestamp=", "when="), "does not say when its tests ran"),
-        (junit(500, release="r0", ran=datetime.now(UTC)), "has tests of r0, wanted r1"),
-        (junit(500, release="r1-dirty", ran=datetime.now(UTC)), "has tests of r1-dirty, wanted r1"),
         (junit(500, release="r1", ran=datetime(2019, 1, 1, tzinfo=UTC)), "is not of its step's time: 2019"),
         (junit(500, release="r1", ran=datetime(2099, 1, 1, tzinfo=UTC)), "is not of its step's time: 2099"),
         (junit(500, release="r1", ran=datetime(2026, 1, 1)), "has no time zone"),
@@ -627,6 +632,21 @@ def test_tests_of_something_else_show_nothing(xml: str, said: str, desk: Desk) -
     units = [each for each in claims if each["id"] in ("tests.unit", "evidence.junit.tests/unit.xml")]
     assert "pass" not in {each["verdict"] for each in units}
     assert said in " ".join(each["reason"] for each in units)
+
+
+OTHERS = junit(500, release="r0", ran=datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("xml", "named"),
+    [(OTHERS, "r0"), (OURS.replace('"r1"', '"r1-dirty"'), "r1-dirty"), (_both(OURS, OTHERS), "r0, r1")],
+)
+def test_tests_of_another_release_go_into_no_report(xml: str, named: str, desk: Desk) -> None:
+    file = desk.home / "unit.xml"
+    file.write_text(xml)
+    code, said = desk.report("--junit", f"unit={file}")
+    assert (code, f"unit.xml has tests of {named}, wanted r1" in said, "fix: " in said) == (1, True, True), said
+    assert not desk.folder.exists()
 
 
 NONSENSE: list[object] = [None, -1, 1e308, "", "x", [], [[]], {}, {"a": None}, True, "2099-01-01T00:00:00Z", "../x"]

@@ -19,6 +19,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
 from typer.testing import CliRunner
 
+from rollout import lock
 from rollout.attestation import opened, sealed, subject_of
 from rollout.cli import make_app
 from rollout.entries import NO_PREDECESSOR, Entry, canonical, digest
@@ -27,7 +28,7 @@ from rollout.keys import public_pem
 from rollout.report import html
 from rollout.report.inputs import Manifest
 from rollout.report.write import write
-from tests.rollout.fakes import FolderStacks
+from tests.rollout.fakes import PLAN, FolderStacks
 from tests.rollout.report_sample import junit
 from tests.rollout.signers import BEN, CI, CLEO, SIGNED, STRANGER, environment, signed
 
@@ -306,6 +307,66 @@ def test_a_forged_journal_is_not_gone_on_with(forge: Callable[[Lines], Lines], d
         expected = ENTRIES[forge].format(ci="ci", stranger=STRANGER.public_key.keyid[:16])
         assert (code, expected in said) == (1, True), said
     assert [file.read_bytes() for file in desk.files] == before
+
+
+# Whatever reads the journal and does something, a message to people included.
+COMMANDS = {
+    "pause": ["pause", "--reason", "x"],
+    "resume": ["resume"],
+    "abort": ["abort", "--reason", "x"],
+    "approve": ["approve", "--name", "ben", "--reason", "x"],
+    "release": ["release", "r1", "--reason", "x"],
+    "unlock": ["unlock", "--holder", "gone"],
+    "verify": ["verify", "REPORT", "--journal", "JOURNAL"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_does_anything_with_a_forged_journal(command: str, desk: Desk) -> None:
+    desk.forge(everything_signed_by_a_stranger)
+    if command == "unlock":
+        gone = lock.myself("rollout advance").model_copy(update={"id": "gone", "boot_id": "another"})
+        (desk.home / "journal" / lock.NAME).write_text(gone.model_dump_json())
+    places = {"REPORT": str(desk.report / "report.json"), "JOURNAL": str(desk.home / "journal")}
+    before = {file: file.read_bytes() for file in (desk.home / "journal").rglob("*.json")}
+    code, said = desk.call(*(places.get(word, word) for word in COMMANDS[command]))
+    assert (code, "cannot be trusted: entry 1 is signed by the key" in said) == (1, True), said
+    assert {file: file.read_bytes() for file in (desk.home / "journal").rglob("*.json")} == before
+
+
+def test_a_report_of_a_forged_journal_looks_at_no_stack(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(FolderStacks, "passwords", lambda _self, stack: asked.append(stack))
+    desk.forge(everything_signed_by_a_stranger)
+    assert desk.call("report", "--out", str(desk.home / "another"))[0] == 1
+    assert not asked and not (desk.home / "another").exists()
+
+
+def test_status_says_in_its_first_line_that_the_signatures_hold(desk: Desk) -> None:
+    code, said = desk.call("status", signer=None)
+    begins = f"journal: the signatures hold, by ci {CI.public_key.keyid[:16]} rollout "
+    assert (code, said.startswith(begins)) == (0, True), said
+
+
+@pytest.mark.parametrize("forge", ENTRIES, ids=lambda forge: forge.__name__)
+def test_status_says_in_its_first_line_that_they_do_not(forge: Callable[[Lines], Lines], desk: Desk) -> None:
+    desk.forge(forge)
+    code, said = desk.call("status", signer=None)
+    expected = ENTRIES[forge].format(ci="ci", stranger=STRANGER.public_key.keyid[:16])
+    first = said.partition(" fix: ")[0]
+    assert (code, expected in first, "Traceback" in said) == (1, True, False), said
+
+
+def test_status_knows_a_journal_that_was_made_anew_without_signatures(desk: Desk) -> None:
+    """It lists no key itself: only the commit's plan tells."""
+    bare = Desk(desk.home, PLAN)
+    shutil.rmtree(desk.home / "journal")
+    (desk.home / "stacks" / "trees" / "r1" / "rollout.yaml").write_text(PLAN)
+    bare.call("start", "--release", "r1", signer=None)
+    (desk.home / "stacks" / "trees" / "r1" / "rollout.yaml").write_text(SIGNED)
+    for command in (["status"], ["report", "--out", str(desk.home / "another")]):
+        code, said = desk.call(*command)
+        assert (code, "is not that of commit r1" in said.partition(" fix: ")[0]) == (1, True), said
 
 
 @pytest.mark.parametrize("forge", ENTRIES, ids=lambda forge: forge.__name__)
