@@ -53,6 +53,16 @@ def identity(kubeconfig: str, context: str) -> str:
     return str(found.metadata.uid)
 
 
+def label_of_namespace(kubeconfig: str, context: str, namespace: str, label: str) -> str:
+    """The label's value; nothing where the cluster shows no namespace or no label. Raises ClusterError."""
+    with connected(kubeconfig, context) as api:
+        try:
+            found = client.CoreV1Api(api).read_namespace(namespace, _request_timeout=REQUEST_S)
+        except ApiException:
+            return ""
+    return str((found.metadata.labels or {}).get(label, ""))
+
+
 def kinds(kubeconfig: str, context: str, group_version: str) -> frozenset[str]:
     """The kinds of an API group, such as `monitoring.coreos.com/v1`, that the cluster serves; none without it."""
     group, _, version = group_version.partition("/")

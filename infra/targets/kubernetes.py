@@ -25,7 +25,7 @@ from infra.targets.base import Deployment, gateway_program, gateway_programs, no
 from infra.targets.convergence import asked_inside
 from infra.targets.kubernetes_provider import ConvergenceProvider, ModeProvider, RolloutProvider, ShareProvider
 from infra.targets.network_policies import policies
-from infra.targets.pods import CONF, DATA, RUN, Files, Labels
+from infra.targets.pods import CONF, DATA, RUN, STACK_LABEL, Files, Labels
 from infra.tls import CA_FILE
 from infra.topology import Kind, Node, Topology
 
@@ -110,15 +110,22 @@ class KubernetesTarget:
 
     def check(self, stack: str) -> None:
         settings, remedy = self._settings, "set kubeconfig and kubeContext to the stack's cluster"
+        way = settings.kubeconfig, settings.kube_context
         try:
-            found = cluster.identity(settings.kubeconfig, settings.kube_context)
+            found = cluster.identity(*way)
+            owner = cluster.label_of_namespace(*way, settings.namespace, STACK_LABEL)
         except cluster.ClusterError as error:
             expected = "a cluster that answers"
             raise ConfigurationError(stack, [Problem("kubeconfig", str(error), expected, remedy)]) from None
+        problems = []
         if settings.cluster and found != settings.cluster:
-            raise ConfigurationError(
-                stack, [Problem("cluster", f"the cluster {found}", f"{settings.cluster}, the stack's own", remedy)]
-            )
+            problems.append(Problem("cluster", f"the cluster {found}", f"{settings.cluster}, the stack's own", remedy))
+        if owner not in ("", stack):
+            theirs = f"{settings.namespace}, the namespace of stack {owner}"
+            own = "set namespace to another one, or run `make down` of that stack first"
+            problems.append(Problem("namespace", theirs, "a namespace that no other stack has", own))
+        if problems:
+            raise ConfigurationError(stack, problems)
         pulumi.export("cluster", found)
 
     def deploy(self, deployment: Deployment, parent: pulumi.Resource) -> None:  # noqa: ARG002  # `prepare` had it

@@ -38,6 +38,7 @@ HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 METRICS, STATISTICS = "metrics", "statistics"
 # Not immutable, and of one name: another share of the canary is no other pod.
 SHARE_MAP = "gateway-share"
+STACK_LABEL = "app.kubernetes.io/instance"
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 
 
@@ -49,7 +50,7 @@ class Labels:
 
     def stack_wide(self) -> dict[str, str]:
         """What every object of the stack has."""
-        return {"app.kubernetes.io/instance": self.stack}
+        return {STACK_LABEL: self.stack}
 
     def of(self, component: str) -> dict[str, str]:
         """What is selected by: never changes."""

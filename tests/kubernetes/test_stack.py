@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 import redis
@@ -126,6 +127,19 @@ def test_passwords_are_in_no_spec_map_event_log_or_plain_state(stack: Kubernetes
     for marker in markers:
         assert marker not in seen
         assert base64.b64encode(marker.encode()).decode() not in seen
+
+
+def test_another_stacks_namespace_is_refused(stack: KubernetesStack, tmp_path: Path) -> None:
+    """The two would take over each other's objects."""
+    before = stack.uids()
+    other = KubernetesStack(tmp_path, **stack.images, namespace=stack.namespace)
+    other.make("secrets")
+    for command in ("preview", "up"):
+        output = other.make(command, fails=True)
+        assert f"{stack.namespace}, the namespace of stack {stack.name}" in output
+        assert "Traceback" not in output
+    assert stack.uids() == before
+    assert findings_of(stack.contract()) == ()
 
 
 def test_another_cluster_is_refused(stack: KubernetesStack) -> None:
