@@ -21,10 +21,10 @@ class IdentityProvider(ResourceProvider):
     """
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        if not olds.get("passwords"):
-            return CheckResult(inputs=news, failures=[])
-        found = (*_refused_name(olds, news), *_refused_passwords(olds, news), *_refused_engine(olds, news))
-        return CheckResult(inputs=news, failures=list(found))
+        found = [*_refused_engine(olds, news)]  # also where the state was lost, or is an earlier version's
+        if olds.get("passwords"):
+            found += [*_refused_name(olds, news), *_refused_passwords(olds, news)]
+        return CheckResult(inputs=news, failures=found)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(id_=props["stack"], outs=props)
@@ -56,7 +56,7 @@ def _refused_engine(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFa
         return ()
     # The last `up` may have failed before a node had what it declared.
     old = running_server.running(news["stack"], news) or _declared(olds)
-    new = _declared(news)
+    new = old and _declared(news)
     if old is None or new is None or new.reads(old):
         return ()
     what, fix = (

@@ -87,6 +87,12 @@ def test_what_runs_counts_more_than_what_the_last_up_declared(
     assert bool(check.failures) is refused
 
 
+def test_a_stack_whose_state_was_lost_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_server, "running", lambda *_: Engine.parse("valkey 8.1.4"))
+    assert IdentityProvider().check({}, IDENTITY | {"engine": "redis 7.0.15"}).failures
+    assert not IdentityProvider().check({}, IDENTITY | {"engine": "valkey 8.1.4"}).failures
+
+
 def test_it_is_the_masters_server_that_runs() -> None:
     def node(role: str, version: str, code: int = 0) -> running_server.Ask:
         return lambda _commands: (code, f'["{role}",0,[]]\n.\nredis_version:{version}\n.\n')
