@@ -1,4 +1,4 @@
-"""How a Client waits, retries and falls back. The defaults are the ones measured in docs/architecture.md."""
+"""How a Client waits, retries and falls back."""
 
 from __future__ import annotations
 
