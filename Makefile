@@ -9,7 +9,7 @@ FROM ?=
 BASE ?=
 PAUSE ?=
 SWITCH ?=
-RELEASE ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+RELEASE ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 
 PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
@@ -36,8 +36,8 @@ failover: bootstrap ## Hand the master's role over, planned, without losing a wr
 status: bootstrap ## Show roles, offsets, the Sentinels' views and the quorum
 	@$(TOOL) run --stack $(STACK) -- client.status $(ARGS)
 
-probe: bootstrap ## A trickle of writes and reads, as samples in .state/samples: ARGS='--for 60s'
-	@$(TOOL) run --stack $(STACK) -- prober --out .state/samples/$(STACK) --release "$(RELEASE)" $(ARGS)
+probe: bootstrap ## A trickle of writes and reads, as samples in .state/<stack>/samples: ARGS='--for 60s'
+	@$(TOOL) run --stack $(STACK) -- prober --out .state/$(STACK)/samples --release "$(RELEASE)" $(ARGS)
 
 env: bootstrap ## Print the application's contract as KEY=VALUE lines
 	@$(TOOL) env --stack $(STACK)

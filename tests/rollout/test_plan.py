@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import pytest
 
 from rollout import durations
-from rollout.plan import Plan, PlanError, read
+from rollout.plan import PhaseName, Plan, PlanError, read
 from tests.rollout.fakes import PLAN
 from tools.paths import ROOT
 
@@ -15,6 +18,17 @@ def test_the_projects_own_plan_is_valid() -> None:
     assert [step.seconds for step in plan.phases["staging"].steps if step.kind == "soak"] == [48 * 3600]
     assert [step.percent for step in plan.phases["canary"].steps if step.percent] == [1, 5, 10]
     assert [step.seconds for step in plan.phases["prod"].steps if step.kind == "monitoring"] == [7 * 86400]
+
+
+@pytest.mark.parametrize("phase", ["staging", "canary", "prod"])
+def test_make_probe_writes_what_the_projects_own_plan_reads(phase: PhaseName) -> None:
+    """With other samples, or with those of a release that has another name, no soak earns credit."""
+    plan = read((ROOT / "rollout.yaml").read_text()).phases[phase]
+    order = ["make", "--no-print-directory", "-n", "probe", f"STACK={plan.stack}"]
+    told = subprocess.run(order, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    out, release = re.findall(r"--out (\S+) --release \"(\S+)\"", told)[0]
+    assert out == plan.samples
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", release)
 
 
 def test_the_hash_survives_the_journal_and_sees_every_change() -> None:
