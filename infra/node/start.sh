@@ -332,8 +332,9 @@ fi
 keep "$here/watch.sh" "$NODE_ENV" "$server_pid" &
 mender=$!
 
-# A trapped signal ends `wait` early: the server's own end is what counts.
+# A trapped signal ends `wait` early: the server's own end is what counts. It may have ended by now: so first wait, then look.
 status=0
+wait "$server_pid" || status=$?
 while kill -0 "$server_pid" 2>/dev/null; do
     status=0
     wait "$server_pid" || status=$?
