@@ -17,8 +17,8 @@ live() {
     [ -n "$(ask "$ME" PING)" ]
 }
 
-alive() {
-    [ ! -e "$RUN_DIR/server.pid" ] || live || reads_its_data
+alive() { # it may end to read just after it did not answer: then it does
+    [ ! -e "$RUN_DIR/server.pid" ] || live || reads_its_data || live
 }
 
 # A server that loads an append-only file looks after its clients every 1024 commands only: with slow ones in it, nobody

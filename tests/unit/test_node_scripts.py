@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -33,27 +34,41 @@ def test_no_function_takes_the_name_of_another_ones(name: str) -> None:
     assert {function: where for function, where in places.items() if len(where) > 1} == {}
 
 
+def standalone_node(folder: Path, **told: str) -> Path:
+    """The node.env of a data node by itself, in folders of its own."""
+    for name in ("conf", "data", "run"):
+        (folder / name).mkdir()
+        told[f"{name.upper()}_DIR"] = str(folder / name)
+    told |= {"NODE_NAME": "data-0", "NODE_KIND": "data", "NODE_HOST": "127.0.0.1", "NODE_PORT": "1"}
+    told |= {"MODE": "standalone", "TLS": "no", "MASTER_NAME": "m", "DATA_NODES": "127.0.0.1:1", "SENTINELS": ""}
+    told |= {"SENTINEL_OPTIONS": "", "DOWN_AFTER_MS": "1000"}
+    node_env = folder / "conf" / "node.env"
+    node_env.write_text("".join(f"{name}='{value}'\n" for name, value in told.items()))
+    (folder / "conf" / "users.acl").touch()
+    (folder / "conf" / "operator.password").write_text("x\n")
+    return node_env
+
+
+def program(path: Path, line: str) -> str:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o700)
+    return str(path)
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(FOLDER / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
 def test_how_a_server_ended_is_known_that_ended_at_once(tmp_path: Path) -> None:
     """Before start.sh waited for it: what it does next depends on the status."""
-    for name in ("conf", "data", "run"):
-        (tmp_path / name).mkdir()
-    server, node_env = tmp_path / "server", tmp_path / "conf" / "node.env"
-    server.write_text("#!/bin/sh\nexit 7\n")
-    server.chmod(0o700)
-    told = {
-        "NODE_NAME": "data-0",
-        "NODE_KIND": "data",
-        "NODE_HOST": "127.0.0.1",
-        "NODE_PORT": "1",
-        "MODE": "standalone",
-    }
-    told |= {"TLS": "no", "MASTER_NAME": "m", "DATA_NODES": "127.0.0.1:1", "SENTINELS": "", "SENTINEL_OPTIONS": ""}
-    told |= {"DOWN_AFTER_MS": "1000", "SERVER": str(server), "CLI": "/bin/false"}
-    told |= {f"{name.upper()}_DIR": str(tmp_path / name) for name in ("conf", "data", "run")}
-    node_env.write_text("".join(f"{name}='{value}'\n" for name, value in told.items()))
-    (tmp_path / "conf" / "users.acl").touch()
-    (tmp_path / "conf" / "operator.password").write_text("x\n")
-    command = [str(FOLDER / "start.sh"), str(node_env)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = run("start.sh", standalone_node(tmp_path, SERVER=program(tmp_path / "server", "exit 7"), CLI="/bin/false"))
     assert done.returncode == 1
     assert "the server ended by itself, status 7" in done.stderr
+
+
+def test_one_that_ends_to_read_its_data_between_two_looks_is_alive(tmp_path: Path) -> None:
+    cli = program(tmp_path / "cli", f"[ -e {tmp_path}/asked ] && echo PONG; : >{tmp_path}/asked")
+    node_env = standalone_node(tmp_path, SERVER="/bin/true", CLI=cli)
+    (tmp_path / "run" / "server.pid").write_text(f"{os.getpid()}\n")
+    assert run("probe.sh", node_env, "alive").returncode == 0
