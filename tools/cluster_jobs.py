@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.targets.network_policies import CLIENT
+from infra.targets.pods import BARE, UNPRIVILEGED, Labels
 
 Manifest = dict[str, Any]
 
@@ -14,7 +15,6 @@ SUITE, STRANGER = "smoke", "smoke-stranger"
 DEADLINE_S = 900
 # Who started the job removes it. These end what is left when that one was killed.
 LEFT_S = 600
-UID = 999
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,7 @@ def stranger(place: Place, reach: Sequence[str]) -> Manifest:
 
 
 def _job(place: Place, name: str, labels: Manifest, container: Manifest, volumes: list[Manifest]) -> Manifest:
-    own = {
-        "app.kubernetes.io/name": "redis-sentinel",
-        "app.kubernetes.io/instance": place.stack,
-        "app.kubernetes.io/component": name,
-    }
+    own = {"app.kubernetes.io/name": "redis-sentinel"} | Labels(place.stack).of(name)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -69,17 +65,9 @@ def _job(place: Place, name: str, labels: Manifest, container: Manifest, volumes
             "ttlSecondsAfterFinished": LEFT_S,
             "template": {
                 "metadata": {"labels": own | labels},
-                "spec": {
+                "spec": UNPRIVILEGED
+                | {
                     "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": UID,
-                        "runAsGroup": UID,
-                        "fsGroup": UID,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
                     "containers": [_bare(place.image) | container],
                     "volumes": volumes,
                 },
@@ -93,10 +81,6 @@ def _bare(image: str) -> Manifest:
         "name": "smoke",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": BARE,
         "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "256Mi"}},
     }

@@ -35,8 +35,6 @@ decide() {
     decision='wait'
     seen=$(views)
     elected=$(echo "$seen" | awk '{ print $1 }' | majority)
-    epoch=$(echo "$seen" | awk '{ print $1, $2 }' | majority)
-    if [ "$elected" = "$ME" ] && has_a_part_in "${epoch#* }" "$reach"; then reach=$(as_newer "$reach"); fi
     if [ -z "$elected" ]; then
         reason="no majority of the Sentinels ($SENTINELS) names a master"
     elif [ "$elected" = "$ME" ]; then
@@ -54,6 +52,8 @@ decide() {
 
 decide_as_elected() {
     named="the Sentinels name this node"
+    epoch=$(echo "$seen" | awk '{ print $1, $2 }' | majority)
+    if has_a_part_in "${epoch#* }" "$reach"; then reach=$(as_newer "$reach"); fi
     fullest="" furthest=$reach absent="" whole=1 answered=1 patience=$LONE_MS
     for peer in $(peers); do
         if ! look_at "$peer"; then

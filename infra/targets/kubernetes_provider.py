@@ -7,9 +7,8 @@ from typing import Any
 
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
-from infra.targets import cluster, convergence, gateway_share, rollouts
+from infra.targets import cluster, convergence, gateway_share, pods, rollouts
 from infra.targets.changes import as_seen, changed_keys
-from infra.targets.pods import BIN, NODE_ENV
 
 
 class ConvergenceProvider(ResourceProvider):
@@ -60,7 +59,7 @@ def _answers(api: Any, props: dict[str, Any]) -> convergence.Run:
     """How the nodes are asked: inside their pods, for nobody here need be one of the stack's clients."""
 
     def run(pod: str, commands: Sequence[str]) -> tuple[int, str]:
-        return cluster.execute(api, props["namespace"], pod, _script("answers.sh", *commands))
+        return cluster.execute(api, props["namespace"], pod, pods.script("answers.sh", *commands))
 
     return run
 
@@ -161,11 +160,7 @@ def _connected(props: dict[str, Any]) -> Any:
     return cluster.connected(props["kubeconfig"], props["context"])
 
 
-def _script(name: str, *arguments: str) -> list[str]:
-    return ["/bin/sh", f"{BIN}/{name}", NODE_ENV, *arguments]
-
-
 def _run(api: Any, props: dict[str, Any], pod: str, name: str, *arguments: str) -> None:
-    code, output = cluster.execute(api, props["namespace"], pod, _script(name, *arguments))
+    code, output = cluster.execute(api, props["namespace"], pod, pods.script(name, *arguments))
     if code:
         raise cluster.ClusterError(f"{pod}: {name} ended with {code}:\n{output.strip()}")

@@ -131,7 +131,7 @@ def gateway_deployment(settings: Settings, labels: Labels, files: Files) -> Mani
             {"name": "read", "containerPort": settings.gateway_read_port},
             {"name": STATISTICS, "containerPort": settings.gateway_stats_port},
         ],
-        "securityContext": _BARE,
+        "securityContext": BARE,
         "resources": _resources(GATEWAY_MIB),
         "readinessProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2},
         "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
@@ -207,17 +207,16 @@ def budget(selector: dict[str, str]) -> Manifest:
 def once(name: str, image: str, command: Sequence[str]) -> Manifest:
     """What a pod is that runs a command and ends: no volume, no password."""
     container: Manifest = {"name": name, "image": image, "command": [*command]}
-    container |= {"securityContext": _BARE, "resources": _resources(EXPORTER_MIB)}
-    return _UNPRIVILEGED | {"restartPolicy": "Never", "containers": [container]}
+    container |= {"securityContext": BARE, "resources": _resources(EXPORTER_MIB)}
+    return _OURS | {"restartPolicy": "Never", "containers": [container]}
 
 
 def _pod(settings: Settings) -> Manifest:
     priority = {"priorityClassName": settings.priority_class} if settings.priority_class else {}
-    return priority | _UNPRIVILEGED
+    return priority | _OURS
 
 
-_UNPRIVILEGED = {
-    "serviceAccountName": "redis",
+UNPRIVILEGED: Manifest = {
     "automountServiceAccountToken": False,
     "enableServiceLinks": False,
     "securityContext": {
@@ -229,12 +228,20 @@ _UNPRIVILEGED = {
     },
 }
 
+"""What every pod is, whoever makes it."""
+_OURS: Manifest = {"serviceAccountName": "redis"} | UNPRIVILEGED
 
-_BARE = {
+BARE: Manifest = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+"""The security context of every container."""
+
+
+def script(name: str, *arguments: str) -> list[str]:
+    """The command that runs a node script in a node's pod."""
+    return ["/bin/sh", f"{BIN}/{name}", NODE_ENV, *arguments]
 
 
 def _server(kind: Kind, settings: Settings) -> Manifest:
@@ -247,7 +254,7 @@ def _server(kind: Kind, settings: Settings) -> Manifest:
         "image": settings.image,
         "command": ["/bin/sh", f"{BIN}/start.sh", NODE_ENV],
         "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-        "securityContext": _BARE,
+        "securityContext": BARE,
         "resources": _resources(memory),
         # `alive` takes a node that loads, syncs or waits for the Sentinels for alive, so none is ever killed for it.
         "startupProbe": _probe("alive", period_s=1, failures=60),
@@ -284,7 +291,7 @@ def _exporters(nodes: Sequence[Node], settings: Settings) -> list[Manifest]:
             "image": settings.exporter_image,
             "args": arguments,
             "ports": [{"name": METRICS, "containerPort": EXPORTER_PORT}],
-            "securityContext": _BARE,
+            "securityContext": BARE,
             "resources": _resources(EXPORTER_MIB),
             "volumeMounts": [{"name": "exporter", "mountPath": "/secret", "readOnly": True}],
         }

@@ -134,17 +134,20 @@ def lives(folder: Path) -> bool:
 
 def execute(folder: Path, script: str, *arguments: str) -> None:
     """Run one of the node's scripts. Raises NodeError with what it said when it fails."""
-    command = [str(folder / "bin" / script), str(folder / "conf" / "node.env"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), check=False)
+    done = _run(folder, script, *arguments)
     if done.returncode:
         raise NodeError(folder, f"{script} failed: {done.stderr.strip()}")
 
 
 def answer(folder: Path, *commands: str) -> tuple[int, str]:
     """What the node's own server says to each of these (answers.sh): exit code and output."""
-    command = [str(folder / "bin" / "answers.sh"), str(folder / "conf" / "node.env"), *commands]
-    done = subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), check=False)
+    done = _run(folder, "answers.sh", *commands)
     return done.returncode, done.stdout
+
+
+def _run(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(folder / "bin" / script), str(folder / "conf" / "node.env"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), check=False)
 
 
 def await_settled(folder: Path) -> None:

@@ -13,10 +13,9 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from infra.data_format import Engine
-from infra.targets import cluster, docker_control, process_control
+from infra.targets import cluster, docker_control, pods, process_control
 from infra.targets.base import stack_folder
 from infra.targets.network_policies import COMPONENT
-from infra.targets.pods import BIN, NODE_ENV
 from infra.topology import Kind
 
 Ask = Callable[[Sequence[str]], tuple[int, str]]
@@ -61,7 +60,7 @@ def _pods(api: Any, namespace: str) -> Iterator[Ask]:
 
 
 def _ask_pod(api: Any, namespace: str, pod: str, commands: Sequence[str]) -> tuple[int, str]:
-    return cluster.execute(api, namespace, pod, ["/bin/sh", f"{BIN}/answers.sh", NODE_ENV, *commands])
+    return cluster.execute(api, namespace, pod, pods.script("answers.sh", *commands))
 
 
 def _containers(engine: Any, stack: str) -> Iterator[Ask]:
