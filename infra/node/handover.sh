@@ -17,7 +17,8 @@
 # was killed must not leave writers blocked. Half of it is for step 2. When that fails it is lifted, and 1 and 2 are
 # tried again, FENCES times in all, for a machine that was busy for a moment: else exit 1, nothing moved.
 # While the failover runs that does not matter, for this master is being replaced, but what it acknowledges now would be
-# lost: then the pause is renewed until a replica is the master. Whoever it ended too early for is told: exit 1.
+# lost: then the pause is renewed until a replica is the master, and min-replicas-to-write is out of reach meanwhile, so
+# that a pause that ended before it was renewed lets no write in. Where neither held, it is told: exit 1.
 # Exit 0: moved (or, with NODE_ENV, this node is not the master). The last line on stdout tells figures, key=value.
 set -eu
 here=$(dirname "$0")
@@ -31,7 +32,7 @@ FENCE_MS=$((DOWN_AFTER_MS * 90 / 100))
 FENCES=3
 PROMOTE_MS=10000
 fenced=""
-guarded="" # set while min-replicas-to-write is UNREACHABLE on the old master
+guarded="" # set while min-replicas-to-write is UNREACHABLE on the old master, for its writers should the pause end
 # What it is otherwise, as declared: what a node says may be what a handover that was killed has left.
 if [ -e "${CONF_DIR:-}/redis.conf" ]; then MIN_REPLICAS=$(declared min-replicas-to-write); fi
 target=""
@@ -171,12 +172,22 @@ fence() { # writers wait, and the replicas have all that was acknowledged; sets 
     answer=$(printf 'CLIENT PAUSE %s WRITE\nINFO replication\n' "$FENCE_MS" | ask "$old") || answer=""
     case $answer in OK*) ;; *) reason="$old does not accept CLIENT PAUSE" && return 1 ;; esac
     catch_up "$(echo "$answer" | info_field master_repl_offset)" || return 1
+    guard || return 1
     # The rest is for the promotion, which takes two to four ticks of the leader (50-100 ms each). What was acknowledged
     # without a fence, the replicas may not have.
     if [ "$(left)" -le $((FENCE_MS / 4)) ]; then
         reason="this machine is too busy: most of the fence of $FENCE_MS ms was over too soon" && return 1
     fi
 }
+
+guard() { # on failure, reason
+    [ -n "${MIN_REPLICAS:-}" ] || return 0
+    guarded=yes
+    ask "$old" CONFIG SET min-replicas-to-write "$UNREACHABLE" >/dev/null || { reason="$old takes no setting" && return 1; }
+}
+
+# Its node sets it back when it has seen it for some seconds, as what a handover that was killed has left.
+was_guarded() { [ "$(sed -n 2p)" = "$UNREACHABLE" ]; } # <answer to CONFIG GET min-replicas-to-write
 
 promoted_among() { # the first of these nodes to say role:master; all are asked at once, and who is slow is not waited for
     for node in "$@"; do
@@ -185,17 +196,27 @@ promoted_among() { # the first of these nodes to say role:master; all are asked 
 }
 
 breathe() { # renews the pause, and lets through what it had blocked and is no write: the Sentinels' PUBLISH and PING
-    [ -n "${MIN_REPLICAS:-}" ] || return 0
-    guarded=yes
+    [ -n "$guarded" ] || return 0
     ends=$(($(now_ms) + FENCE_MS))
-    if {
-        printf 'CONFIG SET min-replicas-to-write %s\nCLIENT UNPAUSE\n' "$UNREACHABLE"
+    if answer=$({
+        printf '%s\n' "CONFIG GET min-replicas-to-write" "CONFIG SET min-replicas-to-write $UNREACHABLE" "CLIENT UNPAUSE"
         sleep 0.05
-        printf 'CLIENT PAUSE %s WRITE\nCONFIG SET min-replicas-to-write %s\n' "$FENCE_MS" "$MIN_REPLICAS"
-    } | ask "$old" >/dev/null; then
-        guarded=""
+        echo "CLIENT PAUSE $FENCE_MS WRITE"
+    } | ask "$old"); then
+        [ "$(left)" -gt 0 ] || echo "$answer" | was_guarded || late=yes
         fence_until=$ends
     fi
+}
+
+demote() { # the old master follows the new one, and its writers go there
+    answer=$({
+        echo "CONFIG GET min-replicas-to-write"
+        printf 'REPLICAOF %s %s\nCLIENT UNPAUSE\n' "${new%:*}" "${new##*:}"
+        if [ -n "$guarded" ]; then echo "CONFIG SET min-replicas-to-write $MIN_REPLICAS"; fi
+        echo "CLIENT KILL TYPE normal"
+    } | ask "$old") || return 1
+    [ "$(left)" -gt 0 ] || echo "$answer" | was_guarded || late=yes
+    guarded=""
 }
 
 order() { # SENTINEL FAILOVER, unless this Sentinel refuses. One that does not answer in time may have taken it and goes
@@ -279,28 +300,26 @@ heard=$asked
 # shellcheck disable=SC2086
 until new=$(promoted_among $target $replicas) && [ -n "$new" ]; do
     [ $(($(now_ms) - asked)) -le "$PROMOTE_MS" ] || give_up "$leader promoted nobody within $((PROMOTE_MS / 1000)) s"
-    [ "$(left)" -gt 0 ] || late="yes"
     if [ "$(left)" -lt $((FENCE_MS / 2)) ]; then breathe; fi
     if [ $(($(now_ms) - heard)) -gt 300 ]; then
         if has_ended "$leader"; then lead_again; fi
         heard=$(now_ms)
     fi
 done
-printf 'REPLICAOF %s %s\nCLIENT UNPAUSE\nCLIENT KILL TYPE normal\n' "${new%:*}" "${new##*:}" | ask "$old" >/dev/null ||
-    log "could not demote $old: the Sentinels will"
-[ "$(left)" -gt 0 ] || late="yes"
+demote || log "could not demote $old: the Sentinels will, and its writers wait or are refused until then"
 fenced=""
-unfence # of the guard, if that was in the way
 fenced_ms=$(($(now_ms) - fence_begun))
 
 until settled; do
     if [ $(($(now_ms) - fence_begun)) -gt $((SETTLE_S * 1000)) ]; then
         log "the master moved from $old to $new, but $reason"
         close_connections
+        guarded="" # its node lifts it: here nobody knows what it follows
         exit 1
     fi
     sleep 0.1
 done
+unfence # of the guard, where it was not demoted by us
 close_connections
 new_epoch=$(views | awk -v new="$new" '$1 == new && $2 > most { most = $2 } END { print most }')
 if [ -z "$new_epoch" ]; then
