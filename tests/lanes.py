@@ -30,8 +30,9 @@ PROGRESS_S = 30
 SHOWN_LINES = 150
 
 SIDE_BY_SIDE = {
-    "engine": ("not deployment and not docker and not kubernetes", "tests"),
-    "processes": ("deployment and not docker and not kubernetes", "tests"),
+    "engine": ("not deployment and not torture and not docker and not kubernetes", "tests"),
+    "processes": ("deployment and not torture and not docker and not kubernetes", "tests"),
+    "torture": ("torture and not docker and not kubernetes", "tests/torture"),
     "docker": ("docker", "tests/docker tests/conformance"),
     "kubernetes": ("kubernetes", "tests/kubernetes tests/conformance"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ResourceProvider, UpdateResult
 
 from infra.data_format import Engine
-from infra.targets import cluster, docker_control, image_version, running_server
+from infra.targets import running_server
 from infra.targets.changes import changed_keys
 
 
@@ -75,11 +75,16 @@ def _refused_engine(olds: dict[str, Any], news: dict[str, Any]) -> tuple[CheckFa
 
 def _declared(props: dict[str, Any]) -> Engine | None:
     """The server that is to run; None where nobody can tell."""
+    # A client of a cluster or of an engine is imported where it is wanted: it takes a third of a second.
     if "namespace" in props:
+        from infra.targets import cluster, image_version
+
         with suppress(cluster.ClusterError), cluster.connected(props["kubeconfig"], props["context"]) as api:
             return Engine.parse(image_version.in_image(api, props["namespace"], props["image"]))
         return None
     if "image" in props:
+        from infra.targets import docker_control
+
         return Engine.parse(docker_control.version_in(props["host"], props["image"]))
     return Engine.parse(props.get("engine", ""))
 

@@ -145,6 +145,7 @@ def tables() -> str:
     return subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.nightly
 def test_a_remote_engine_is_used_over_tls_and_only_with_a_certificate(
     tmp_path: Path, restarted: DockerStack, own: OwnEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from tests.docker.stack import DockerStack
 from tests.engine.stack import await_converged
 from tests.waiting import SLACK
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.nightly, pytest.mark.timeout(900)]
 
 PASSWORD = "of-the-old-one"
 

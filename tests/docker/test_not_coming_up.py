@@ -6,12 +6,12 @@ import pytest
 
 from tests.docker.stack import DockerStack
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.nightly, pytest.mark.timeout(300)]
 
 NO_IMAGE = f"sha256:{'0' * 64}"
 
 
-@pytest.mark.parametrize("setting", ["image", pytest.param("gatewayImage", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("setting", ["image", "gatewayImage"])
 def test_an_image_that_is_not_there(stack: DockerStack, setting: str) -> None:
     before, born = stack.ids(), dict(stack.settings)
     stack.set(**{setting: NO_IMAGE})

@@ -98,7 +98,9 @@ def test_an_interrupted_program_leaves_the_explaining_to_the_engine(new_stack: S
     assert findings_of(new_stack.contract()) == ()
 
 
-def test_a_second_up_at_the_same_time_is_refused(new_stack: Stack) -> None:
+def test_a_second_up_at_the_same_time_is_refused_and_down_leaves_no_process_no_port_and_no_node(
+    new_stack: Stack,
+) -> None:
     first = new_stack.start("up")
     await_that(lambda: pulumi_pid(new_stack), 60, "pulumi up")
     refused = new_stack.make("up", fails=True)
@@ -106,10 +108,6 @@ def test_a_second_up_at_the_same_time_is_refused(new_stack: Stack) -> None:
     assert "pid" in refused
     output, _ = first.communicate(timeout=120)
     assert first.returncode == 0, output
-
-
-def test_down_leaves_no_process_no_port_and_no_node(new_stack: Stack) -> None:
-    new_stack.make("up")
     ports = [node.endpoint.port for node in new_stack.contract().nodes]
     new_stack.make("down")
     assert new_stack.processes() == {}

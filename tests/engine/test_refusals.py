@@ -14,9 +14,13 @@ pytestmark = pytest.mark.engine
 SAMPLES = {
     "unknown key": ({"replica": "2"}, ("replica", "replicas")),
     "wrong type": ({"replicas": "two"}, ("replicas", "two")),
-    "even Sentinels": ({"sentinels": "4"}, ("sentinels", "4")),
-    "quorum below the majority": ({"quorum": "1"}, ("quorum", "1")),
-    "unsafe master name": ({"masterName": "my master"}, ("masterName", "my master")),
+}
+AT_ONCE = {
+    "replica": "2",
+    "replicas": "two",
+    "sentinels": "4",
+    "quorum": "1",
+    "masterName": "my master",
 }
 
 
@@ -37,8 +41,10 @@ def test_a_bad_setting_is_refused_in_words(refused: Stack, sample: str) -> None:
 
 
 def test_every_problem_is_reported_at_once(refused: Stack) -> None:
-    output = said_with(refused, {"replica": "2", "replicas": "two", "sentinels": "4"}, "up")
-    assert "3 problems" in output
+    output = said_with(refused, AT_ONCE, "up")
+    assert f"{len(AT_ONCE)} problems" in output
+    for key, value in AT_ONCE.items():
+        assert key in output and value in output
     assert "Traceback" not in output
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +15,14 @@ from tests.engine.stack import Stack
 pytestmark = pytest.mark.engine
 
 
+YOUNG_S = 2
+
+
 class CommandLines(threading.Thread):
-    """Every command line of the machine, looked at all the time."""
+    """Every command line of the machine, looked at all the time.
+
+    A process has its last one soon after it began: who is old is not read again, and the machine has time for others.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -23,10 +30,14 @@ class CommandLines(threading.Thread):
         self.done = threading.Event()
 
     def run(self) -> None:
-        while not self.done.is_set():
-            for folder in Path("/proc").glob("[0-9]*"):
-                with suppress(OSError):  # it ended meanwhile
-                    self.seen.add((folder / "cmdline").read_bytes())
+        first_seen: dict[Path, float] = {}
+        while not self.done.wait(0.001):
+            now = time.monotonic()
+            first_seen = {folder: first_seen.get(folder, now) for folder in Path("/proc").glob("[0-9]*")}
+            for folder, since in first_seen.items():
+                if now - since < YOUNG_S:
+                    with suppress(OSError):  # it ended meanwhile
+                        self.seen.add((folder / "cmdline").read_bytes())
 
 
 def test_passwords_are_in_no_argument_log_state_output_or_evidence(new_stack: Stack) -> None:

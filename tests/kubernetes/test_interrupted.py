@@ -21,7 +21,7 @@ from tests.kubernetes.lab import kubectl
 from tests.kubernetes.stack import KubernetesStack
 from tests.waiting import await_that
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 DENY = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "somebodys"}}
 DENY |= {"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}}

@@ -15,13 +15,13 @@ SEED = int(os.environ.get("TORTURE_SEED", "15"))
 MINUTES = float(os.environ.get("TORTURE_MINUTES", "10"))
 
 
-@pytest.mark.nightly
+@pytest.mark.torture
 @pytest.mark.deployment
 @pytest.mark.timeout(60 * (MINUTES + 10))
 def test_no_outage_takes_a_confirmed_key_or_leaves_no_master(binaries: None, tmp_path: Path) -> None:
-    all_sums = torture([SEED, SEED + 1], MINUTES, tmp_path)
-    print(closing_line(all_sums))
-    assert not [sums.failure for sums in all_sums if sums.failure]
+    (sums,) = torture([SEED], MINUTES, tmp_path)
+    print(closing_line([sums]))
+    assert not sums.failure
 
 
 CUT = Round(

@@ -149,6 +149,13 @@ def test_importing_the_pure_modules_for_real_loads_no_pulumi() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_stack_of_processes_loads_no_client_of_an_engine_or_a_cluster() -> None:
+    """A third of a second in every `up`."""
+    loaded = "import sys, infra.program, infra.targets.process; print(*{'docker', 'kubernetes'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_no_name_under_infra_shadows_the_standard_library() -> None:
     names = {path.stem for path in (ROOT / "infra").rglob("*") if path.suffix == ".py" or path.is_dir()}
     assert "topology" in names
