@@ -170,10 +170,24 @@ def digest(content: bytes) -> str:
 
 def samples_of(file: SampleFile, order: InOrder | None = None) -> Iterator[Sample]:
     """The samples of one file. Raises as `read_samples`."""
-    content = file.path.read_bytes()
+    content = _content(file.path)
+    if content is None:
+        return
     if file.sha256 not in (None, digest(content)):
         raise SamplesDamaged(f"{file.path} has changed since it was closed: its SHA-256 is not the noted one")
     yield from samples_in(content, str(file.path), order)
+
+
+def _content(path: Path) -> bytes | None:
+    """None for a file that its prober has removed since the folder was listed: it keeps the newest ones only."""
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise SamplesDamaged(f"{path} is no file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SamplesDamaged(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _printable(text: str) -> str:
@@ -189,9 +203,10 @@ def _first_sequence(path: Path) -> int:
 
 
 def _noted_digest(path: Path) -> str | None:
-    try:
-        return digest_path(path).read_text(encoding="ascii").split()[0]
-    except FileNotFoundError:
+    content = _content(digest_path(path))
+    if content is None:
         return None
+    try:
+        return content.decode("ascii").split()[0]
     except (IndexError, UnicodeDecodeError):
         raise SamplesDamaged(f"{digest_path(path)} holds no SHA-256") from None

@@ -6,12 +6,14 @@
 # done only where there is such a node, only while the master is well, nothing moves and everybody declared is known,
 # and this waits until they are known again. Call it on one Sentinel after the other, always in the same order: then it
 # never happens on two at once, however many do so.
+# On a data node it ends what note_who_leaves began.
 # Exit 0: nothing (more) to forget. Exit 1: gave up after FORGET_TIMEOUT_S, and said why.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=infra/node/lib.sh
 . "$here/lib.sh"
 load_node_env "$1"
+rm -f "$DATA_DIR/leaving" # by now the master is one that stays: nobody else is ours any more
 [ "$NODE_KIND" = sentinel ] || exit 0
 
 FORGET_TIMEOUT_S=${FORGET_TIMEOUT_S:-30}

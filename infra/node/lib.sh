@@ -63,13 +63,19 @@ ours_among() { # of these lines, those that begin with the address of a node tha
 }
 
 # In an `up`, who is declared no longer goes last, and until then may be the master. So they are remembered from the change
-# of the declaration to the next look at it: at the end of that `up`, or at this node's next start.
+# of the declaration until forget.sh, at the end of that `up`: a node may start more than once before. An `up` that never
+# came to its end says nothing any more after an hour.
 note_who_leaves() {
-    was=$(cat "$DATA_DIR/declared" 2>/dev/null) || was=""
-    rm -f "$DATA_DIR/leaving"
-    for node in $was; do
-        case " $DATA_NODES $SENTINELS " in *" $node "*) ;; *) echo "$node" >>"$DATA_DIR/leaving" ;; esac
-    done
+    find "$DATA_DIR/leaving" -mmin +60 -exec rm -f {} \; 2>/dev/null || true
+    leave=$(cat "$DATA_DIR/declared" "$DATA_DIR/leaving" 2>/dev/null | tr -s ' ' '\n' | sort -u | while read -r node; do
+        case " $DATA_NODES $SENTINELS " in *" $node "*) ;; *) echo "$node" ;; esac
+    done)
+    if [ -z "$leave" ]; then
+        rm -f "$DATA_DIR/leaving"
+    elif [ "$leave" != "$(cat "$DATA_DIR/leaving" 2>/dev/null)" ]; then
+        echo "$leave" >"$DATA_DIR/leaving.new"
+        mv "$DATA_DIR/leaving.new" "$DATA_DIR/leaving"
+    fi
     echo "$DATA_NODES $SENTINELS" >"$DATA_DIR/declared.new"
     mv "$DATA_DIR/declared.new" "$DATA_DIR/declared"
 }

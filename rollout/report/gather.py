@@ -16,6 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from prober.samples import SamplesDamaged, samples_in
+from rollout import binding
 from rollout.clock import outside
 from rollout.entries import NONSENSE, Entry
 from rollout.errors import RolloutError
@@ -247,6 +248,8 @@ class Gathering:
         stacks = {f"stack of {name}": phase.stack for name, phase in run.plan.phases.items()}
         head, who = self._entries[-1].head, run.starter or "nobody that is named"
         searched = {"passwords": str(run.searched.data["reason"])} if run.searched else {}
+        replaced = [f"after {since}" for each in run.steps if (since := binding.replaced(run, each))]
+        rotated = {"secrets replaced": ", ".join(replaced)} if replaced else {}
         facts = {
             "rollout": run.id,
             "plan": run.plan.hash,
@@ -255,7 +258,9 @@ class Gathering:
             "state": run.end or "under way",
         }
         path = self._folder / "journal" / "facts.json"
-        self._put(path, (json.dumps(facts | searched | {"started by": who} | stacks, indent=2) + "\n").encode())
+        self._put(
+            path, (json.dumps(facts | searched | rotated | {"started by": who} | stacks, indent=2) + "\n").encode()
+        )
         self._add("facts", None, path, made, COMMAND)
         path = self._folder / ENTRIES
         self._put(path, b"".join(entry.content for entry in self._entries))

@@ -17,7 +17,7 @@ from client.handover import HandoverError, hand_over
 from client.options import Options
 from tests.client.test_client_on_a_deployment import as_user
 from tests.deployment import Deployment
-from tests.waiting import await_that
+from tests.waiting import SLACK, await_that
 
 pytestmark = pytest.mark.deployment
 
@@ -348,7 +348,7 @@ def refuses_writes(deployment: Deployment, name: str, key: str) -> bool:
 def test_a_database_is_named_in_the_contract_or_the_options(deployment: Deployment, client: Client, key: str) -> None:
     contract = deployment.contract.application()
     named = contract.model_copy(update={"db": 1})
-    with connect(named) as first, connect(contract, options=Options(db=1)) as second:
+    with connect(named) as first, connect(contract, options=Options(db=1, timeout_s=SLACK)) as second:
         first.set(key, "1")
         assert (first.get(key), second.get(key), client.get(key)) == ("1", "1", None)
         moved_by_crash(deployment)

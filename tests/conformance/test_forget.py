@@ -65,6 +65,22 @@ def test_it_forgets_a_replica_and_a_peer_that_are_gone_and_knows_all_others_when
     assert resets(larger, "sentinel-2") == 0
 
 
+def test_a_master_that_goes_is_asked_to_the_end_of_an_up_and_not_after_it(larger: Deployment) -> None:
+    """However often a node starts, or is told its files, before that."""
+    code, output = larger.run("data-3", "handover.sh", "to-this-node")
+    assert code == 0, output
+    no_longer_declare(larger, "data-3")
+    for _ in range(2):
+        assert larger.run("data-0", "apply.sh")[0] == 0
+    code, output = larger.run("data-0", "handover.sh", "from-undeclared")
+    assert code == 0, output
+    assert larger.master() != "data-3"
+    assert larger.run("data-0", "forget.sh")[0] == 0
+    assert larger.run("data-3", "handover.sh", "to-this-node")[0] == 0
+    code, output = larger.run("data-0", "handover.sh", "from-undeclared")
+    assert (code, "was never declared" in output) == (1, True), output
+
+
 def test_it_forgets_nobody_while_a_declared_node_is_down(larger: Deployment) -> None:
     no_longer_declare(larger, "data-3")
     larger.stop_planned("data-3")

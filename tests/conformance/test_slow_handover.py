@@ -20,13 +20,13 @@ from tests.waiting import await_that
 pytestmark = pytest.mark.deployment
 
 
-# It orders, asks who was promoted and demotes a second later than it should, each time.
+# It orders, asks who was promoted and demotes 0.8 s later than it should, each time.
 LATE = """\
 case "$*" in
-    *"SENTINEL FAILOVER"*) {cli} "$@" && touch {home}/ordered && exec {sleep} 0.9 ;;
-    *" ROLE") if [ -e {home}/ordered ]; then {sleep} 0.9; fi ;;
+    *"SENTINEL FAILOVER"*) {cli} "$@" && touch {home}/ordered && exec {sleep} 0.8 ;;
+    *" ROLE") if [ -e {home}/ordered ]; then {sleep} 0.8; fi ;;
     *-p\\ [0-9]*\\ *) ;;
-    *) if [ -e {home}/ordered ]; then {sleep} 0.9; fi ;;
+    *) if [ -e {home}/ordered ]; then {sleep} 0.8; fi ;;
 esac
 exec {cli} "$@"
 """
@@ -58,6 +58,7 @@ def test_a_slow_handover_loses_nothing(larger: Deployment, tmp_path: Path, each_
         assert larger.ask(node, "CONFIG", "GET", "min-replicas-to-write")[1] == "1"
 
 
+@pytest.mark.timed
 def test_a_fence_that_ends_before_the_old_master_is_demoted_lets_no_write_in(own: Deployment, tmp_path: Path) -> None:
     old = own.master()
     late = LATE.format(cli=find_servers().cli, home=tmp_path, sleep=shutil.which("sleep"))

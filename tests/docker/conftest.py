@@ -17,7 +17,7 @@ from docker.errors import DockerException
 
 from tests.docker import images
 from tests.docker.elsewhere import Elsewhere, machine
-from tests.docker.stack import DockerStack
+from tests.docker.stack import DockerStack, shipped
 
 LAB = Path(__file__).resolve().parents[3] / "shared" / "lab" / "lab"
 
@@ -112,10 +112,12 @@ def secured(
     binaries: None,
     elsewhere: Elsewhere,
 ) -> Iterator[DockerStack]:
-    """A stack with TLS, up, published where the machine `client` is a client."""
-    stack = DockerStack(
-        tmp_path_factory.mktemp("tls"), engine, image=images.redis_image(engine), tls="true", **helper_images
-    )
+    """Pulumi.staging.yaml as it is shipped: with TLS, protected. Published where the machine `client` is a client.
+
+    The test's own are the addresses, and the images.
+    """
+    stack = DockerStack(tmp_path_factory.mktemp("tls"), engine, image=images.redis_image(engine), **helper_images)
+    stack.configure(shipped("staging") | stack.settings)
     declared = [*json.loads(stack.settings["clients"]), f"{elsewhere.addresses['client']}/32"]
     stack.set(gatewayPublish=f"{elsewhere.host}:16379", clients=json.dumps(declared))
     with stack.brought_up() as made:

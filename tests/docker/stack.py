@@ -80,9 +80,12 @@ class OwnStack(Stack):
         rest = {word: int(count) for count, word in re.findall(r"(\d+) (unchanged|changes)", summary)}
         return {f"{verb.rstrip('e')}ed": count for verb, count in planned.items()} | rest
 
-    def smoke(self) -> None:
-        """The whole suite. Beside other tests, what measures time may fail: that takes as long as they make it take."""
-        folder = self.home / "evidence"
+    def smoke(self, folder: Path | None = None) -> None:
+        """The whole suite, its evidence in `folder`.
+
+        Beside other tests, what measures time may fail: that takes as long as they make it take.
+        """
+        folder = folder or self.home / "evidence"
         try:
             self.make("smoke", f"ARGS=--evidence {folder}")
         except AssertionError as error:

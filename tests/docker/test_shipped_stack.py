@@ -1,4 +1,4 @@
-"""Pulumi.staging.yaml as it is shipped, with nothing but image names and a subnet of the test's own laid over."""
+"""Pulumi.staging.yaml as it is shipped, with nothing but image names and addresses of the test's own laid over."""
 
 from __future__ import annotations
 
@@ -13,26 +13,38 @@ from tests.engine.stack import findings_of
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
+NODES = {"data-0", "data-1", "data-2", "sentinel-0", "sentinel-1", "sentinel-2"}
 
-def test_the_shipped_staging_stack_takes_a_new_image_and_goes_only_when_it_is_told_to(
+
+def test_the_shipped_staging_stack_takes_a_new_image_as_previewed_and_is_protected(
+    secured: DockerStack, engine: Any
+) -> None:
+    stack = secured
+    assert (stack.settings["protect"], stack.settings["tls"]) == ("true", "true")
+    before = stack.ids()
+    stack.set(image=images.next_redis_image(engine))
+    preview = stack.previewed(stack.make("preview"))
+    output, report = stack.up_under_load()
+    assert report.lost == ()
+    assert stack.operations(output) == preview
+    after = stack.ids()
+    assert {name for name, id_ in after.items() if before[name] != id_} == {
+        f"redis-{stack.name}-{each}" for each in NODES
+    }
+    assert findings_of(stack.contract()) == ()
+    assert "protect: false" in stack.make("down", f"CONFIRM={stack.name}", fails=True)
+    assert stack.ids() == after
+
+
+@pytest.mark.nightly
+def test_the_shipped_staging_stack_goes_only_when_it_is_told_to(
     tmp_path: Path, engine: Any, plugin: None, helper_images: dict[str, str], binaries: None
 ) -> None:
     made = DockerStack(tmp_path, engine, image=images.redis_image(engine), **helper_images)
-    # The test's own are the addresses, and the images.
     made.configure(shipped("staging") | made.settings)
-    assert made.settings["protect"] == "true"
     with made.brought_up() as stack:
-        kept = stack.ids()
-        stack.set(image=images.next_redis_image(engine))
-        _, report = stack.up_under_load()
-        assert report.lost == ()
-        replaced = {name for name, id_ in stack.ids().items() if kept[name] != id_}
-        nodes = {"data-0", "data-1", "data-2", "sentinel-0", "sentinel-1", "sentinel-2"}
-        assert replaced == {f"redis-{stack.name}-{node}" for node in nodes}
-        assert findings_of(stack.contract()) == ()
         before = stack.ids()
-        refused = stack.make("down", f"CONFIRM={stack.name}", fails=True)
-        assert "protect: false" in refused
+        assert "protect: false" in stack.make("down", f"CONFIRM={stack.name}", fails=True)
         assert stack.ids() == before
         stack.set(protect="false")
         stack.make("up")

@@ -115,8 +115,9 @@ def test_a_setting_is_applied_live(stack: DockerStack) -> None:
         assert stack.container(node).attrs["HostConfig"]["Memory"] == (2 * 80 + 64) * 1024 * 1024
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(1200)  # four times `up`
-def test_an_image_is_changed_one_node_at_a_time_as_previewed(stack: DockerStack, engine: Any) -> None:
+def test_an_image_is_changed_without_a_sentinel_having_to_notice(stack: DockerStack, engine: Any) -> None:
     # So long that a handover and a crash are told apart, however busy the machine is. Applied live.
     stack.set(downAfterMs="8000", failoverTimeoutMs="16000")
     stack.make("up")

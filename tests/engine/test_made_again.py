@@ -17,10 +17,13 @@ def test_a_stack_that_was_ended_is_made_again_by_up(tmp_path: Path) -> None:
     stack = OwnStack(tmp_path)
     (tmp_path / "backend").mkdir()
     first = str(free_ports(20))
-    stack.configure({"target": "process", "mode": "standalone", "dataPort": first})
+    stack.configure({"target": "process", "mode": "standalone", "dataPort": first, "protect": "true"})
     stack.make("secrets")
     stack.make("up")
     password = stack.contract().password
+    assert "protect: false" in stack.make("down", f"CONFIRM={stack.name}", fails=True)
+    stack.set(protect="false")
+    stack.make("up")
     stack.make("down", f"CONFIRM={stack.name}")
     stack.make("up")
     try:

@@ -10,6 +10,7 @@ import pytest
 from client.connect import connect
 from client.ledger import Ledger
 from tests.deployment import await_that
+from tests.engine.resizing import grow_and_shrink
 from tests.engine.stack import Stack, findings_of, master_of
 from tests.nodes import await_on_disk
 
@@ -97,6 +98,11 @@ def test_a_changed_setting_is_rolled_out_one_node_at_a_time_without_losing_a_wri
     assert report.lost == ()
     assert stack.operations(output)["updated"] >= 3
     assert findings_of(contract) == ()
+
+
+@pytest.mark.timeout(600)
+def test_it_grows_and_shrinks_without_ghosts_even_when_the_master_goes(stack: Stack) -> None:
+    grow_and_shrink(stack, replicas=3)
 
 
 def test_standalone_is_one_node_without_sentinels(new_stack: Stack) -> None:

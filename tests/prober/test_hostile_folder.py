@@ -115,8 +115,8 @@ def a_folder_for_a_file(folder: Path) -> None:
     [
         (changed, f"{FIRST} has changed since it was closed"),
         (no_digest, f"{FIRST}.sha256 holds no SHA-256"),
-        (a_folder_for_a_digest, f"{FIRST}.sha256: Is a directory"),
-        (a_folder_for_a_file, "samples-000000000003.jsonl: Is a directory"),
+        (a_folder_for_a_digest, f"{FIRST}.sha256 is no file"),
+        (a_folder_for_a_file, "samples-000000000003.jsonl is no file"),
     ],
 )
 def test_a_file_that_no_prober_left_is_named_with_the_fix(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -12,7 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prober.samples import Sample, SamplesDamaged, line_of, newest_samples, read_samples, sample_files, samples_in
+from prober.samples import (
+    Sample,
+    SamplesDamaged,
+    digest_path,
+    line_of,
+    newest_samples,
+    read_samples,
+    sample_files,
+    samples_in,
+    samples_of,
+)
 from prober.store import Limits, SampleStore
 
 
@@ -165,6 +177,31 @@ def test_what_no_prober_writes_is_named_by_its_line(forgery: str, tmp_path: Path
     (tmp_path / "samples-000000000000.jsonl").write_text(content.replace(old, new, 1))
     with pytest.raises(SamplesDamaged, match=said):
         list(read_samples(tmp_path))
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("of", [lambda path: path, digest_path], ids=["samples", "digest"])
+@pytest.mark.parametrize("instead", [Path.mkdir, os.mkfifo, loop])
+def test_what_cannot_be_read_is_named(
+    tmp_path: Path, of: Callable[[Path], Path], instead: Callable[[Path], None]
+) -> None:
+    write(tmp_path, 3)
+    (file,) = sample_files(tmp_path)
+    of(file.path).unlink()
+    instead(of(file.path))
+    for read in (read_samples, newest_samples):
+        with pytest.raises(SamplesDamaged, match=of(file.path).name):
+            list(read(tmp_path))
+
+
+def test_a_file_that_its_prober_removes_meanwhile_is_no_mistake(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    (file,) = sample_files(tmp_path)
+    file.path.unlink()
+    assert list(samples_of(file)) == []
 
 
 def test_a_file_follows_the_one_before_it(tmp_path: Path) -> None:

@@ -22,12 +22,17 @@ pytestmark = pytest.mark.usefixtures("no_power_cut")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rollout that went all the way, in `journal`."""
+    """A rollout that went all the way, in `journal`; the canary's secrets were replaced meanwhile."""
     home = tmp_path_factory.mktemp("rollout")
     (home / "plan.yaml").write_text(UNATTENDED)
     stacks = FolderStacks(home / "stacks")
     stacks.late = {"staging": 150}
-    engine = Engine(FolderStore(home / "journal"), stacks, lambda _line: None)
+
+    def rotate(line: str) -> None:
+        if line.startswith("canary/02-preview: pass"):
+            stacks.bindings["canary"] = {"secrets": "rotated"}
+
+    engine = Engine(FolderStore(home / "journal"), stacks, rotate)
     engine.start(read(UNATTENDED), "r1")
     engine.advance()
     assert engine.current().end == "done"
@@ -57,6 +62,7 @@ def test_the_report_of_the_journal_holds_and_is_named_there(home: Path, tmp_path
     )
     assert claims["trigger.latency-median-write"]["verdict"] == "pass"
     assert claims["canary.share-off"]["reason"] == claims["tests.unit"]["reason"] == "not measured"
+    assert json.loads(path.read_text())["facts"]["secrets replaced"] == "after canary/02-preview"
     assert call(home, "verify", str(path)).exit_code == 0
     assert call(home, "verify", str(path), *on(home)).exit_code == 0
 

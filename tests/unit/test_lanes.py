@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lanes import ROOT, SIDE_BY_SIDE, Sums, end_of, progress_of, sums_of
+from tests.lanes import BY_DAY, BY_NIGHT, ROOT, SIDE_BY_SIDE, Sums, end_of, progress_of, sums_of
 
 JUNIT = """<testsuites><testsuite>
 <testcase name="a"/>
@@ -54,18 +54,27 @@ def test_a_lane_that_broke_off_is_shown_by_its_last_lines() -> None:
     assert len(shown) < 200
 
 
+def lanes_of(marked: dict[str, bool], beside_others: str, alone: str) -> list[str]:
+    """Where a test with these markers runs."""
+    expressions = {lane: f"({markers}) and {beside_others}" for lane, (markers, _) in SIDE_BY_SIDE.items()}
+    expressions["timed"] = alone
+    return [lane for lane, each in expressions.items() if eval(each, {}, dict(marked))]  # noqa: S307
+
+
 def test_every_test_is_in_one_lane() -> None:
-    """Whatever the markers of a test: of the expressions, exactly one holds."""
-    expressions = {lane: markers for lane, (markers, _) in SIDE_BY_SIDE.items()}
-    names = sorted(
-        {name for each in expressions.values() for name in re.findall(r"[a-z]+", each)} - {"not", "and", "or"}
-    )
+    """Whatever its markers, by day or by night; and alone by night if it measures times beside others by day."""
+    told = " ".join([*(markers for markers, _ in SIDE_BY_SIDE.values()), *BY_DAY, *BY_NIGHT])
+    names = sorted({*re.findall(r"[a-z]+", told)} - {"not", "and", "or"})
     for number in range(2 ** len(names)):
         marked = {name: bool(number >> at & 1) for at, name in enumerate(names)}
         if marked["docker"] and marked["kubernetes"]:
             continue  # a test's nodes run in one place
-        holding = [lane for lane, each in expressions.items() if eval(each, {}, dict(marked))]  # noqa: S307
-        assert len(holding) == 1, (marked, holding)
+        by_day, by_night = lanes_of(marked, *BY_DAY), lanes_of(marked, *BY_NIGHT)
+        assert len(by_day) == (not marked["nightly"]), (marked, by_day)
+        again = marked["timed"] and (marked["docker"] or marked["kubernetes"])
+        assert len(by_night) == (marked["nightly"] or again), (marked, by_night)
+        assert by_night == ["timed"] or not marked["timed"] or not by_night
+        assert by_day != ["timed"] or marked["timed"]
 
 
 @pytest.mark.parametrize("lane", ["docker", "kubernetes"])
