@@ -33,10 +33,11 @@ SHOWN_LINES = 150
 
 SIDE_BY_SIDE = {
     "docker": ("docker", "tests/docker tests/conformance"),
-    "engine": ("not deployment and not torture and not docker and not kubernetes", "tests"),
     "kubernetes": ("kubernetes", "tests/kubernetes tests/conformance"),
+    "engine": ("engine and not deployment and not torture and not docker and not kubernetes", "tests"),
     "processes": ("deployment and not torture and not docker and not kubernetes", "tests"),
     "torture": ("torture and not docker and not kubernetes", "tests/torture"),
+    "pure": ("not engine and not deployment and not torture and not docker and not kubernetes", "tests"),
 }
 """Marker expressions, which together choose every test once, and where those tests are: reading all takes seconds.
 

@@ -33,6 +33,7 @@ def test_the_deployment_passes_the_smoke_suite(stack: DockerStack) -> None:
     stack.smoke()
 
 
+@pytest.mark.nightly
 def test_a_second_up_does_nothing_after_a_failover_too(stack: DockerStack) -> None:
     stack.assert_unchanged()
     master = master_of(stack.contract())
@@ -160,12 +161,14 @@ def test_a_failed_update_stops_at_its_first_node_and_the_next_one_goes_on(stack:
     await_converged(contract)
 
 
+@pytest.mark.nightly
 def test_passwords_are_rotated_without_an_error_and_the_old_ones_end(stack: DockerStack) -> None:
     old = stack.contract()
     _, report = stack.up_under_load("rotate")
     assert report.lost == ()
     # No refusal. ACL LOAD of Redis 7.0 closes every connection, the replicas' too: the fence waits until they are back.
-    assert {kind for kind, _ in report.errors} <= {"ConnectionError", "NOREPLICAS"}
+    slow = {"NoReply"} if SLACK > 1 else set()
+    assert {kind for kind, _ in report.errors} <= {"ConnectionError", "NOREPLICAS"} | slow
     new = stack.contract()
     assert old.password != new.password
     for contract in (old, new):

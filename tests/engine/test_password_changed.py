@@ -52,7 +52,6 @@ def test_changed_passwords_are_refused_before_anything_is_touched(stack: Stack) 
     assert "as declared" in stack.make("status")
 
 
-@pytest.mark.nightly
 def test_a_rotation_takes_changed_passwords_over(stack: Stack) -> None:
     before = stack.contract()
     change(stack, *USERS)

@@ -17,10 +17,6 @@ from tests.nodes import await_on_disk
 pytestmark = pytest.mark.engine
 
 
-def assert_unchanged(stack: Stack, output: str) -> None:
-    assert set(stack.operations(output)) == {"unchanged"}, output
-
-
 def test_up_ends_converged(stack: Stack) -> None:
     assert findings_of(stack.contract()) == ()
     assert "as declared" in stack.make("status")
@@ -28,7 +24,7 @@ def test_up_ends_converged(stack: Stack) -> None:
 
 def test_a_second_up_does_nothing_and_says_nothing_to_the_sentinels(stack: Stack) -> None:
     pids, logs = stack.pids(), {name: stack.log(name) for name in stack.pids() if name.startswith("sentinel")}
-    assert_unchanged(stack, stack.make("up"))
+    stack.up_unchanged()
     assert stack.pids() == pids
     for name, before in logs.items():
         said = stack.log(name).removeprefix(before)
@@ -43,7 +39,7 @@ def test_after_a_failover_up_and_refresh_see_no_change_and_move_no_role(stack: S
     assert old != new
     assert f"old master  {old}" in output
     assert f"new master  {new}" in output
-    assert_unchanged(stack, stack.make("up"))
+    stack.up_unchanged()
     stack.make("pulumi", "ARGS=refresh --preview-only --expect-no-changes --non-interactive")
     assert master_of(contract) == new
     assert stack.pids() == pids
@@ -62,7 +58,7 @@ def test_a_killed_master_is_replaced_and_up_brings_it_back_as_a_replica(stack: S
     assert stack.operations(healed)["updated"] in (1, 2)  # the node, and the convergence if it was found wanting
     assert findings_of(contract) == ()
     assert master_of(contract) != old
-    assert_unchanged(stack, stack.make("up"))
+    stack.up_unchanged()
 
 
 def test_all_six_killed_then_up_gives_one_master_and_the_last_key(stack: Stack) -> None:
