@@ -67,7 +67,11 @@ class NodeView:
 
 @dataclass(frozen=True)
 class SentinelView:
-    """What a Sentinel knows. `replicas` and `peers`: address -> flags, such as `slave` or `slave,s_down`."""
+    """What a Sentinel knows. `replicas` and `peers`: address -> flags, such as `slave` or `slave,s_down`.
+
+    `voted_epoch`: the latest epoch in which a peer voted for it. Beyond
+    `config_epoch`, nobody was promoted in it.
+    """
 
     name: str
     endpoint: Endpoint
@@ -77,6 +81,7 @@ class SentinelView:
     flags: str = ""
     quorum: int = 0
     config_epoch: int = 0
+    voted_epoch: int = 0
     options: Mapping[str, str] | None = None
     replicas: Mapping[Endpoint, str] | None = None
     promotable: int = 0
@@ -287,6 +292,7 @@ def _sentinel_view(
     address: NodeAddress, named: Any, master: Any, replicas: Any, peers: Any, ckquorum: Any
 ) -> SentinelView:
     of_master, of_replicas = _pairs(master), [_pairs(each) for each in _answered(replicas)]
+    of_peers = [_pairs(each) for each in _answered(peers)]
     at = _answered(named)
     return SentinelView(
         name=address.name,
@@ -295,10 +301,11 @@ def _sentinel_view(
         flags=of_master["flags"],
         quorum=int(of_master["quorum"]),
         config_epoch=int(of_master["config-epoch"]),
+        voted_epoch=max((int(each.get("voted-leader-epoch", 0)) for each in of_peers), default=0),
         options={option: of_master[option] for option in _OPTIONS if option in of_master},
         replicas={_endpoint(each): each["flags"] for each in of_replicas},
         promotable=sum(each["master-link-status"] == "ok" and each["slave-priority"] != "0" for each in of_replicas),
-        peers={_endpoint(each): each["flags"] for each in map(_pairs, _answered(peers))},
+        peers={_endpoint(each): each["flags"] for each in of_peers},
         ckquorum=str(ckquorum),
     )
 

@@ -45,7 +45,7 @@ class Drill:
 
 def fail_over(contract: OperatorContract, prefix: str, samples: SampleFolder) -> Drill:
     """Move the master under load. Raises HandoverError when it does not move, TimeoutError when writers get stuck."""
-    epoch_before = max(epochs(observe(contract)), default=0)
+    epoch_before = _latest_epoch(observe(contract))
     options = Options(retry=RetryOptions(deadline_s=PATIENCE_S))
     ledger = Ledger(contract.application(), writers=WRITERS, prefix=prefix, ttl_s=TTL_S, options=options)
     try:
@@ -75,6 +75,11 @@ def fail_over(contract: OperatorContract, prefix: str, samples: SampleFolder) ->
 def epochs(seen: Observation) -> frozenset[int]:
     """The config-epochs of the Sentinels that answer."""
     return frozenset(view.config_epoch for view in seen.sentinels if not view.error)
+
+
+def _latest_epoch(seen: Observation) -> int:
+    """The next failover has the one after it. An election that nobody won has an epoch, too."""
+    return max((max(view.config_epoch, view.voted_epoch) for view in seen.sentinels), default=0)
 
 
 def old_master_is_back(done: Handover, seen: Observation) -> bool:

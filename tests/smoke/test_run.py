@@ -15,6 +15,7 @@ from tests.deployment import PASSWORDS, Deployment, deployed
 from tests.smoke.runner import Outcome, Runner
 from tests.smoke.samples import CONTRACT
 from tests.unit.samples import MARKER
+from tests.waiting import await_that
 
 BUDGET_S = 20.0
 
@@ -44,6 +45,27 @@ def test_a_whole_run_passes_in_time_and_leaves_nothing_behind(deployment: Deploy
         content = (outcome.folder / "test" / samples.path).read_bytes()
         assert samples.sha256 == hashlib.sha256(content).hexdigest()
         assert content.splitlines()
+
+
+@pytest.mark.deployment
+def test_an_election_that_nobody_won_is_no_second_failover(deployment: Deployment, runner: Runner) -> None:
+    """It had an epoch, too: the check was red in the next run."""
+    master, replicas = deployment.master(), deployment.replicas()
+    heard = [deployment.hear(name) for name in deployment.sentinels]
+    for replica in replicas:
+        deployment.ask(replica, "CONFIG", "SET", "replica-priority", 0)
+    deployment.kill(master)
+    await_that(lambda: any("-failover-abort-no-good-slave" in said() for said in heard), 60, "NOGOODSLAVE")
+    deployment.start(master)
+    await_that(lambda: deployment.master() == master, 60, "the master again")
+    for replica in replicas:
+        deployment.ask(replica, "CONFIG", "SET", "replica-priority", 100)
+    deployment.await_converged()
+    seen = deployment.observe().sentinels
+    print({view.name: (view.config_epoch, view.voted_epoch) for view in seen})
+    assert max(view.voted_epoch for view in seen) > max(view.config_epoch for view in seen)
+    outcome = runner.smoke(deployment.contract, "--only", "failover.epoch")
+    assert outcome.code == 0, outcome.output
 
 
 @pytest.mark.deployment
