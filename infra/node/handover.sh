@@ -293,6 +293,8 @@ until prepare && fence; do
     sleep 0.2
 done
 order "$leader" || give_up "$leader refused SENTINEL FAILOVER"
+# From here on the old master is being replaced, whatever becomes of this script: its writers wait, and then are refused.
+trap 'guarded="" fenced=""; exit 1' HUP INT TERM
 
 late=""
 asked=$(now_ms)
@@ -307,6 +309,7 @@ until new=$(promoted_among $target $replicas) && [ -n "$new" ]; do
     fi
 done
 demote || log "could not demote $old: the Sentinels will, and its writers wait or are refused until then"
+trap 'exit 1' HUP INT TERM
 fenced=""
 fenced_ms=$(($(now_ms) - fence_begun))
 

@@ -18,10 +18,12 @@ listing() {
     nft -s list table bridge "$table" 2>/dev/null || :
 }
 
+# load REASON [CONDITION]: in one transaction. When newer rules came since the look, which takes two questions, the
+# condition fails, and nothing of it is done.
 load() {
     echo "loading version $version: $1"
-    nft -f "$rules"
-    wanted=$(listing)
+    wanted=none
+    if { echo "${2:-}" && cat "$rules"; } | nft -f -; then wanted=$(listing); fi
 }
 
 wanted=none
@@ -29,10 +31,13 @@ while :; do
     current=$(listing)
     case $current in
         "$wanted") ;;
-        *"chain version_$version "*) load "the tables are not as they were loaded, or this is the start" ;;
+        *"chain version_$version "*)
+            load "the tables are not as they were loaded, or this is the start" "delete chain inet $table version_$version"
+            ;;
         # An update loads the new rules before it replaces this container: do not put the old ones back.
         *"chain version_"*) ;;
-        *) load "there are no tables" ;;
+        *"table inet $table "*) load "the table has no version" ;;
+        *) load "there are no tables" "create table inet $table" ;;
     esac
     # Asking again and again, not `nft monitor`: an event lost there would leave the host open for good.
     sleep 2 &

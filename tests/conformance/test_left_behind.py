@@ -30,7 +30,7 @@ case "$*" in
         said=$(cat)
         case "$said" in *"min-replicas-to-write 1000000"*)
             echo "$said" >>{cut}
-            printf '%s\\n' "$said" | head -n 1 | {cli} "$@"
+            printf '%s\\n' "$said" | head -n 2 | {cli} "$@"
             exec sleep 5 ;;
         esac
         printf '%s\\n' "$said" | {cli} "$@"
@@ -38,7 +38,7 @@ case "$*" in
 esac
 exec {cli} "$@"
 """
-"""A failover begins so late that its fence is renewed more than once; each renewal is cut off after its first order."""
+"""A failover begins so late that its fence is renewed more than once; of each renewal, two orders arrive."""
 
 
 def connect_as_app(nodes: Deployment, name: str) -> Any:

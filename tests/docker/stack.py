@@ -18,11 +18,8 @@ from docker.errors import NotFound
 
 from client.ledger import Ledger
 from client.ledger_report import LedgerReport
-from smoke_tests.evidence import Evidence
-from smoke_tests.verdict import Verdict
 from tests.engine.stack import ROOT, Stack, await_converged
 from tests.nodes import LOST_ELECTION
-from tests.waiting import SLACK
 
 
 def shipped(stack: str) -> dict[str, str]:
@@ -30,19 +27,6 @@ def shipped(stack: str) -> dict[str, str]:
     content = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
     texts = {key.partition(":")[2]: value for key, value in content["config"].items()}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in texts.items()}
-
-
-MEASURED = {
-    "contract.sentinel-path",
-    "contract.standalone-path",
-    "replication.offsets",
-    "failover.gap",
-    "failover.old-master",
-    "failover.agreement",
-}
-"""The checks of the smoke suite whose threshold is a time."""
-LATE = ("Timeout", "the fence ended before it was renewed")
-"""What others say when the machine had no time for them."""
 
 
 class OwnStack(Stack):
@@ -79,28 +63,6 @@ class OwnStack(Stack):
         planned = {verb: int(count) for count, verb in re.findall(r"(\d+) to (\w+)", summary)}
         rest = {word: int(count) for count, word in re.findall(r"(\d+) (unchanged|changes)", summary)}
         return {f"{verb.rstrip('e')}ed": count for verb, count in planned.items()} | rest
-
-    def smoke(self, folder: Path | None = None) -> None:
-        """The whole suite, its evidence in `folder`.
-
-        Beside other tests, what measures time may fail: that takes as long as they make it take.
-        """
-        folder = folder or self.home / "evidence"
-        try:
-            self.make("smoke", f"ARGS=--evidence {folder}")
-        except AssertionError as error:
-            latest = max(folder.glob("*/*.json"), default=None)
-            if SLACK == 1 or latest is None:
-                raise
-            evidence = Evidence.model_validate_json(latest.read_text())
-            failed = {
-                each.check
-                for each in evidence.checks
-                if each.verdict is not Verdict.PASS and not any(word in each.reason for word in LATE)
-            }
-            if evidence.not_run or not failed <= MEASURED:
-                raise
-            print(f"beside other tests: {error}")
 
     @contextmanager
     def brought_up(self) -> Iterator[Self]:

@@ -13,6 +13,7 @@ from docker.errors import DockerException
 
 from infra.firewall import Group, describe
 from infra.targets import docker_firewall, nftables
+from infra.targets.docker_archive import archive
 from infra.targets.docker_firewall import FirewallError, FirewallProvider
 from tests.deployment import await_that
 from tests.docker import firewall_lab
@@ -220,6 +221,39 @@ def test_the_guard_of_older_rules_leaves_newer_ones_alone(client: Any, props: di
         docker_firewall.load(newer)
         with pytest.raises(AssertionError):  # two of its rounds
             await_that(lambda: guard.logs() != before or not docker_firewall.is_loaded(newer), 5, "a change")
+
+
+NEWER_COME_BETWEEN = """\
+#!/bin/sh
+case "$*" in *"list table bridge"*) if rm /between 2>/dev/null; then {nft} -f /newer.nft; fi ;; esac
+exec {nft} "$@"
+"""
+
+
+def test_newer_rules_that_come_while_the_guard_looks_are_left_alone(client: Any) -> None:
+    """It asks for two tables, one after the other: it saw the old one beside the new one, and loaded its own again."""
+    older, newer = properties()["script"], properties(f"{STRANGER}/32")["script"]
+    guard = f"PATH=/wrapped:$PATH sh /guard.sh /older.nft {TABLE} {nftables.version(older)}"
+    steps = f"""
+        mkdir /wrapped && cp /nft.sh /wrapped/nft && chmod +x /wrapped/nft && touch /between
+        nft -f /older.nft && {guard} & guard=$!
+        while [ -e /between ]; do sleep 0.1; done
+        sleep 5  # two of its rounds
+        kill $guard
+        nft list table inet {TABLE}"""
+    nft = client.containers.run(NFT_IMAGE, entrypoint=["sh", "-c", "command -v nft"], remove=True).decode().strip()
+    files = {"guard.sh": docker_firewall.GUARD.read_text(), "older.nft": older, "newer.nft": newer}
+    container = client.containers.create(
+        NFT_IMAGE, entrypoint=["sh", "-c", steps], network_mode="none", user="0:0", cap_add=["NET_ADMIN"]
+    )
+    try:
+        container.put_archive("/", archive(files | {"nft.sh": NEWER_COME_BETWEEN.format(nft=nft)}))
+        container.start()
+        container.wait(timeout=60)
+        said = container.logs().decode()
+    finally:
+        container.remove(force=True)
+    assert f"chain version_{nftables.version(newer)} " in said, said
 
 
 def await_loaded(props: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ def test_passwords_are_in_no_argument_log_state_output_or_evidence(new_stack: St
     watch.start()
     evidence = new_stack.home / "evidence"
     outputs = [new_stack.make("up"), new_stack.make("failover"), new_stack.make("status")]
-    outputs.append(new_stack.make("smoke", f"ARGS=--evidence {evidence}"))
+    outputs.append(new_stack.smoke(evidence))
     new_stack.configure(new_stack.settings | {"quorum": "9"})
     outputs.append(new_stack.make("up", fails=True))
     contract = new_stack.contract()
