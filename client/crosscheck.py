@@ -69,8 +69,7 @@ class NodeView:
 class SentinelView:
     """What a Sentinel knows. `replicas` and `peers`: address -> flags, such as `slave` or `slave,s_down`.
 
-    `voted_epoch`: the latest epoch in which a peer voted for it. Beyond
-    `config_epoch`, nobody was promoted in it.
+    `voted_epoch`: the latest epoch in which a peer voted for it. Beyond `config_epoch`, nobody was promoted in it.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """`make test`: the whole suite as lanes side by side, then what measures time with nothing beside it.
 
-Most tests wait for servers, containers and pods more than they compute, so a lane for each place where nodes run costs
-hardly more than the longest of them alone. Each lane is a pytest of its own with its own output. The last line has the
+Most tests wait for servers, containers and pods more than they compute, so a few lanes side by side, one for each place
+where nodes run, use what the others leave. Each lane is a pytest of its own with its own output. The last line has the
 sums; a lane that failed shows its end before that.
 
     python -m tests.lanes [--nightly]

@@ -53,7 +53,7 @@ use_operator_password() { # the CLI reads it from the environment: it never is a
 
 ours() { # ours HOST:PORT: declared, or declared until the latest change. Nobody else is told a password.
     case " ${ME:-} ${DATA_NODES:-} ${SENTINELS:-} " in *" $1 "*) return 0 ;; esac
-    grep -qFx "$1" "${DATA_DIR:-}/leaving" 2>/dev/null
+    leaving | grep -qFx "$1"
 }
 
 ours_among() { # of these lines, those that begin with the address of a node that is ours
@@ -65,9 +65,12 @@ ours_among() { # of these lines, those that begin with the address of a node tha
 # In an `up`, who is declared no longer goes last, and until then may be the master. So they are remembered from the change
 # of the declaration until forget.sh, at the end of that `up`: a node may start more than once before. An `up` that never
 # came to its end says nothing any more after an hour.
+leaving() {
+    find "${DATA_DIR:-}/leaving" -mmin -60 -exec cat {} \; 2>/dev/null || true
+}
+
 note_who_leaves() {
-    find "$DATA_DIR/leaving" -mmin +60 -exec rm -f {} \; 2>/dev/null || true
-    leave=$(cat "$DATA_DIR/declared" "$DATA_DIR/leaving" 2>/dev/null | tr -s ' ' '\n' | sort -u | while read -r node; do
+    leave=$({ cat "$DATA_DIR/declared" 2>/dev/null || true; leaving; } | tr -s ' ' '\n' | sort -u | while read -r node; do
         case " $DATA_NODES $SENTINELS " in *" $node "*) ;; *) echo "$node" ;; esac
     done)
     if [ -z "$leave" ]; then

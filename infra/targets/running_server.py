@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from infra.data_format import Engine
@@ -13,7 +12,7 @@ from infra.targets import process_control
 from infra.targets.base import stack_folder
 from infra.topology import Kind
 
-Ask = Callable[[Sequence[str]], tuple[int, str]]
+Ask = Callable[..., tuple[int, str]]
 """A data node's own word to commands (answers.sh): exit code and output."""
 
 
@@ -30,7 +29,7 @@ def running(stack: str, where: Mapping[str, Any]) -> Engine | None:
 def engine_of(nodes: Iterable[Ask]) -> Engine | None:
     """The server of the one that says role:master."""
     for ask in nodes:
-        code, said = ask(["ROLE", "INFO server"])
+        code, said = ask("ROLE", "INFO server")
         role, _, info = said.partition("\n.\n")
         if code == 0 and role.startswith('["master"'):
             return Engine.of_info(info)
@@ -44,14 +43,12 @@ def _in_pods(where: Mapping[str, Any]) -> Engine | None:
     from infra.targets import cluster, pods
     from infra.targets.network_policies import COMPONENT
 
-    namespace = where["namespace"]
-
-    def ask(pod: str, commands: Sequence[str]) -> tuple[int, str]:
-        return cluster.execute(api, namespace, pod, pods.script("answers.sh", *commands))
+    def ask(pod: str, *commands: str) -> tuple[int, str]:
+        return cluster.execute(api, where["namespace"], pod, pods.script("answers.sh", *commands))
 
     with suppress(ApiException, cluster.ClusterError), cluster.connected(where["kubeconfig"], where["context"]) as api:
         found = client.CoreV1Api(api).list_namespaced_pod(
-            namespace, label_selector=f"{COMPONENT}={Kind.DATA}", _request_timeout=cluster.REQUEST_S
+            where["namespace"], label_selector=f"{COMPONENT}={Kind.DATA}", _request_timeout=cluster.REQUEST_S
         )
         return engine_of(partial(ask, pod.metadata.name) for pod in found.items)
     return None
@@ -62,19 +59,15 @@ def _in_containers(stack: str, host: str) -> Engine | None:
 
     from infra.targets import docker_control
 
-    def ask(container: Any, commands: Sequence[str]) -> tuple[int, str]:
-        return docker_control.execute(container, "answers.sh", *commands)
-
     ours = {"label": f"redis-sentinel.stack={stack}", "name": f"-{Kind.DATA}-"}
     with suppress(DockerException, OSError), docker_control.engine(host) as engine:
-        return engine_of(partial(ask, container) for container in engine.containers.list(filters=ours))
+        containers = engine.containers.list(filters=ours)
+        return engine_of(partial(docker_control.execute, container, "answers.sh") for container in containers)
     return None
 
 
 def _in_processes(stack: str) -> Engine | None:
-    def ask(folder: Path, commands: Sequence[str]) -> tuple[int, str]:
-        return process_control.answer(folder, *commands)
-
     with suppress(OSError):
-        return engine_of(partial(ask, folder) for folder in sorted(stack_folder(stack).glob(f"{Kind.DATA}-*")))
+        folders = sorted(stack_folder(stack).glob(f"{Kind.DATA}-*"))
+        return engine_of(partial(process_control.answer, folder) for folder in folders)
     return None

@@ -256,11 +256,13 @@ class Gathering:
             "journal's head": head,
             "journal signed by": run.plan.signing.signers or "nobody",
             "state": run.end or "under way",
+            **searched,
+            **rotated,
+            "started by": who,
+            **stacks,
         }
         path = self._folder / "journal" / "facts.json"
-        self._put(
-            path, (json.dumps(facts | searched | rotated | {"started by": who} | stacks, indent=2) + "\n").encode()
-        )
+        self._put(path, (json.dumps(facts, indent=2) + "\n").encode())
         self._add("facts", None, path, made, COMMAND)
         path = self._folder / ENTRIES
         self._put(path, b"".join(entry.content for entry in self._entries))

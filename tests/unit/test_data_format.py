@@ -95,7 +95,7 @@ def test_a_stack_whose_state_was_lost_is_asked_too(monkeypatch: pytest.MonkeyPat
 
 def test_it_is_the_masters_server_that_runs() -> None:
     def node(role: str, version: str, code: int = 0) -> running_server.Ask:
-        return lambda _commands: (code, f'["{role}",0,[]]\n.\nredis_version:{version}\n.\n')
+        return lambda *_commands: (code, f'["{role}",0,[]]\n.\nredis_version:{version}\n.\n')
 
     silent = node("master", "6.0", code=1)
     assert str(running_server.engine_of([silent, node("slave", "8.2.0"), node("master", "7.0.15")])) == "redis 7.0.15"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,15 @@ def test_one_that_ends_to_read_its_data_between_two_looks_is_alive(tmp_path: Pat
     node_env = standalone_node(tmp_path, SERVER="/bin/true", CLI=cli)
     (tmp_path / "run" / "server.pid").write_text(f"{os.getpid()}\n")
     assert run("probe.sh", node_env, "alive").returncode == 0
+
+
+@pytest.mark.parametrize(("minutes", "ours"), [(59, True), (61, False)])
+def test_who_leaves_is_ours_for_an_hour(tmp_path: Path, minutes: int, ours: bool) -> None:
+    """An `up` that never came to its end: whoever has that address later is told no password."""
+    node_env = standalone_node(tmp_path, SERVER="/bin/true", CLI="/bin/false")
+    leaving = tmp_path / "data" / "leaving"
+    leaving.write_text("127.0.0.1:2\n")
+    then = time.time() - 60 * minutes
+    os.utime(leaving, (then, then))
+    script = f". {FOLDER}/lib.sh; load_node_env {node_env}; ours 127.0.0.1:2"
+    assert (subprocess.run(["sh", "-eu", "-c", script, "x"], check=False, timeout=10).returncode == 0) == ours
