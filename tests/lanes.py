@@ -31,18 +31,17 @@ AT_ONCE = (os.cpu_count() or 1) + 1
 """More lanes would only wait for each other, and what waits too long fails."""
 SHOWN_LINES = 150
 
+SERVERS = "deployment and not torture and not docker and not kubernetes"
 SIDE_BY_SIDE = {
     "docker": ("docker", "tests/docker tests/conformance"),
     "kubernetes": ("kubernetes", "tests/kubernetes tests/conformance"),
     "engine": ("engine and not deployment and not torture and not docker and not kubernetes", "tests"),
-    "processes": ("deployment and not torture and not docker and not kubernetes", "tests"),
+    "conformance": (SERVERS, "tests/conformance"),
     "torture": ("torture and not docker and not kubernetes", "tests/torture"),
+    "processes": (SERVERS, "tests --ignore=tests/conformance"),
     "pure": ("not engine and not deployment and not torture and not docker and not kubernetes", "tests"),
 }
-"""Marker expressions, which together choose every test once, and where those tests are: reading all takes seconds.
-
-The longest begin.
-"""
+"""Marker expressions and places, which together choose every test once. The longest lanes begin."""
 
 ELSEWHERE = "(docker or kubernetes)"
 BY_DAY = (f"not nightly and (not timed or {ELSEWHERE})", f"not nightly and timed and not {ELSEWHERE}")

@@ -109,8 +109,10 @@ def _with_pip(root: Path, whole: bool) -> None:
             "install your distribution's python3-venv package, or uv, then run the command again",
         )
     pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    options = ["--no-deps", "--require-hashes", "--progress-bar", "off"]
+    options += ["--no-compile"]  # as uv does: what is never imported need not be compiled, and that is most of it
     _run(
-        [*pip, "--no-deps", "--require-hashes", "--progress-bar", "off", "-r", str(root / "requirements.lock")],
+        [*pip, *options, "-r", str(root / "requirements.lock")],
         "check that the package index can be reached, then run the command again",
     )
 

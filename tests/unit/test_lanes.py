@@ -54,14 +54,25 @@ def test_a_lane_that_broke_off_is_shown_by_its_last_lines() -> None:
     assert len(shown) < 200
 
 
-def lanes_of(marked: dict[str, bool], beside_others: str, alone: str) -> list[str]:
+def looks_in(places: str, folder: str) -> bool:
+    """Whether a lane reads a folder's tests. The lanes of a target have all of theirs, as the test below shows."""
+    named = places.split()
+    return f"--ignore={folder}" not in named and (folder in named or named != ["tests/conformance"])
+
+
+def lanes_of(marked: dict[str, bool], folder: str, beside_others: str, alone: str) -> list[str]:
     """Where a test with these markers runs."""
-    expressions = {lane: f"({markers}) and {beside_others}" for lane, (markers, _) in SIDE_BY_SIDE.items()}
+    expressions = {
+        lane: f"({markers}) and {beside_others}"
+        for lane, (markers, places) in SIDE_BY_SIDE.items()
+        if looks_in(places, folder)
+    }
     expressions["timed"] = alone
     return [lane for lane, each in expressions.items() if eval(each, {}, dict(marked))]  # noqa: S307
 
 
-def test_every_test_is_in_one_lane() -> None:
+@pytest.mark.parametrize("folder", ["tests/conformance", "tests/client"])
+def test_every_test_is_in_one_lane(folder: str) -> None:
     """Whatever its markers, by day or by night; and alone by night if it measures times beside others by day."""
     told = " ".join([*(markers for markers, _ in SIDE_BY_SIDE.values()), *BY_DAY, *BY_NIGHT])
     names = sorted({*re.findall(r"[a-z]+", told)} - {"not", "and", "or"})
@@ -69,7 +80,7 @@ def test_every_test_is_in_one_lane() -> None:
         marked = {name: bool(number >> at & 1) for at, name in enumerate(names)}
         if marked["docker"] and marked["kubernetes"]:
             continue  # a test's nodes run in one place
-        by_day, by_night = lanes_of(marked, *BY_DAY), lanes_of(marked, *BY_NIGHT)
+        by_day, by_night = lanes_of(marked, folder, *BY_DAY), lanes_of(marked, folder, *BY_NIGHT)
         assert len(by_day) == (not marked["nightly"]), (marked, by_day)
         again = marked["timed"] and (marked["docker"] or marked["kubernetes"])
         assert len(by_night) == (marked["nightly"] or again), (marked, by_night)
@@ -77,7 +88,7 @@ def test_every_test_is_in_one_lane() -> None:
         assert by_day != ["timed"] or marked["timed"]
 
 
-@pytest.mark.parametrize("lane", ["docker", "kubernetes"])
+@pytest.mark.parametrize("lane", ["docker", "kubernetes", "torture"])
 def test_a_lane_that_looks_in_some_folders_misses_no_test(lane: str) -> None:
     tests = ROOT / "tests"
     places = [ROOT / place for place in SIDE_BY_SIDE[lane][1].split()]
