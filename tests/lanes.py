@@ -35,7 +35,10 @@ SERVERS = "deployment and not torture and not docker and not kubernetes"
 SIDE_BY_SIDE = {
     "docker": ("docker", "tests/docker tests/conformance"),
     "kubernetes": ("kubernetes", "tests/kubernetes tests/conformance"),
-    "engine": ("engine and not deployment and not torture and not docker and not kubernetes", "tests"),
+    "engine": (
+        "engine and not deployment and not torture and not docker and not kubernetes",
+        "tests/engine tests/rollout",
+    ),
     "conformance": (SERVERS, "tests/conformance"),
     "torture": ("torture and not docker and not kubernetes", "tests/torture"),
     "processes": (SERVERS, "tests --ignore=tests/conformance"),
@@ -43,6 +46,7 @@ SIDE_BY_SIDE = {
 }
 """Marker expressions and places, which together choose every test once. The longest lanes begin."""
 
+TIMED_IN = "tests/client tests/conformance tests/smoke"
 ELSEWHERE = "(docker or kubernetes)"
 BY_DAY = (f"not nightly and (not timed or {ELSEWHERE})", f"not nightly and timed and not {ELSEWHERE}")
 BY_NIGHT = ("nightly and not timed", f"timed and (nightly or {ELSEWHERE})")
@@ -184,7 +188,7 @@ def main() -> int:
     begun, total = time.monotonic(), Sums()
     try:
         lanes = {name: (f"({markers}) and {beside_others}", places) for name, (markers, places) in SIDE_BY_SIDE.items()}
-        for one_after_the_other in (lanes, {"timed": (alone, "tests")}):
+        for one_after_the_other in (lanes, {"timed": (alone, TIMED_IN)}):
             for sums in run(one_after_the_other, folder):
                 total += sums
     except KeyboardInterrupt:

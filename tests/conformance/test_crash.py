@@ -35,6 +35,12 @@ def test_a_killed_master_is_replaced_once_and_comes_back_as_a_replica(deployment
     assert report.longest_gap_ms < SLACK * 6000 + lost * LOST_ELECTION_MS
     assert_promoted_once(deployment, before)
     assert deployment.master() != master
+
+
+def test_no_second_failover_follows_the_first(deployment: Nodes) -> None:
+    before = promotions(deployment)
+    deployment.kill(deployment.master())
+    assert_promoted_once(deployment, before)
     never(lambda: promotions(deployment) > before + 1, 30, "a second failover")
 
 

@@ -31,7 +31,7 @@ from tests.engine.stack import findings_of, master_of
 
 # With a busy disk a server keeps in memory for so long what WAIT has confirmed, and here all nodes end at once.
 UNWRITTEN_S = 2
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,7 @@ def cut_the_power(own: OwnEngine) -> None:
     assert tables() == ""
 
 
-@pytest.mark.parametrize(
-    "ended",
-    [pytest.param(terminate, marks=pytest.mark.nightly), pytest.param(kill, marks=pytest.mark.nightly), cut_the_power],
-)
+@pytest.mark.parametrize("ended", [terminate, kill, cut_the_power])
 def test_a_restart_of_the_engine_brings_everything_back(
     restarted: DockerStack, own: OwnEngine, ended: Callable[[OwnEngine], None], tmp_path: Path
 ) -> None:
@@ -145,7 +142,6 @@ def tables() -> str:
     return subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.nightly
 def test_a_remote_engine_is_used_over_tls_and_only_with_a_certificate(
     tmp_path: Path, restarted: DockerStack, own: OwnEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

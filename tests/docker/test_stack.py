@@ -204,6 +204,7 @@ def test_a_removed_master_is_replaced_and_comes_back(stack: DockerStack) -> None
     assert master_of(contract) != master
 
 
+@pytest.mark.nightly
 def test_all_six_killed_and_started_in_any_order(stack: DockerStack) -> None:
     contract = stack.contract()
     nodes = data_nodes(contract) + [f"sentinel-{i}" for i in range(3)]

@@ -12,7 +12,7 @@ from client.ledger import Ledger
 from tests.kubernetes.stack import KubernetesStack
 from tests.waiting import SLACK
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 TOLD_S = 60
 NO_IMAGE = f"registry.invalid/redis@sha256:{'0' * 64}"
@@ -56,7 +56,6 @@ def test_an_image_that_is_not_there(stack: KubernetesStack) -> None:
     stack.up_unchanged()
 
 
-@pytest.mark.nightly
 def test_no_host_with_room(stack: KubernetesStack) -> None:
     output = fails_in_time(stack, maxmemory="999gb")
     assert "data-2: Unschedulable: " in output
@@ -64,7 +63,6 @@ def test_no_host_with_room(stack: KubernetesStack) -> None:
     stack.make("up")
 
 
-@pytest.mark.nightly
 def test_a_quota_that_is_used_up(stack: KubernetesStack) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}}
     quota |= {"spec": {"hard": {"pods": str(len(stack.uids()) - 1)}}}
