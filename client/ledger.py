@@ -30,7 +30,7 @@ from client.connect import connect
 from client.gaps import find_gaps, longest_gap_ms
 from client.ledger_report import LedgerReport
 from client.options import Options
-from client.writer import WriteOptions, Writer
+from client.writer import PATIENCE_S, WriteOptions, Writer
 from infra.contract import Contract
 
 _BATCH = 500
@@ -80,8 +80,8 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._stopped = self.elapsed_s()
         self._stop.set()
-        # A write under way may use up the client's deadline, and its last attempt the time-outs on top.
-        slack_s = self._options.retry.deadline_s + 10
+        # A write under way may be tried for so long, its last attempt use up the client's deadline and its time-outs.
+        slack_s = PATIENCE_S + self._options.retry.deadline_s + 10
         for thread in self._threads:
             thread.join(slack_s)
         self._client.close()

@@ -19,7 +19,7 @@ from client.retry import until_answered
 # After a write is given up: an error that no repeat cures must not turn the writer into a busy loop.
 _PAUSE_AFTER_FAILURE_S = 0.1
 # How long a slow machine may leave a write without an answer before it counts as given up.
-_PATIENCE_S = 30.0
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Writer:
         return f"{self.prefix}{seq}"
 
     def run(self, started: float, stop: Event, on_ack: Callable[[], None]) -> None:
-        """Write until `stop`. The write under way is finished first; the client's deadline bounds it."""
+        """Write until `stop`. The write under way is finished first; PATIENCE_S and the client's deadline bound it."""
         while not stop.is_set():
             seq = self.next_seq
             self.next_seq += 1
@@ -92,7 +92,7 @@ class Writer:
             try:
                 confirmed = until_answered(
                     lambda seq=seq: self._client.call(lambda master: self._write(master, seq)),  # type: ignore[misc]
-                    _PATIENCE_S,
+                    PATIENCE_S,
                     self._clock,
                 )
             except RedisError as error:

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 from redis.exceptions import RedisError
 
@@ -92,7 +93,8 @@ def _each(look: Callable[[Consumer], str], consumers: Sequence[Consumer]) -> lis
 
 def _move(consumer: Consumer, mode: str, tree: WorkingTree | None = None) -> str:
     target = f"deployment/{consumer.deployment}"
-    where = {"--namespace": consumer.namespace, "--context": consumer.context, "--kubeconfig": consumer.kubeconfig}
+    kubeconfig = consumer.kubeconfig and str(Path(consumer.kubeconfig).expanduser())
+    where = {"--namespace": consumer.namespace, "--context": consumer.context, "--kubeconfig": kubeconfig}
     kubectl = ["kubectl", *(word for option, value in where.items() if value for word in (option, value))]
     restart = [[*kubectl, "rollout", "restart", target], [*kubectl, "rollout", "status", target]]
     for command in [list(consumer.command)] if consumer.command else restart if consumer.deployment else []:

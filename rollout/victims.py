@@ -104,6 +104,11 @@ def victims_of(stack: Stack) -> Iterator[Victims]:
         "docker": lambda: _containers(stack),
         "kubernetes": lambda: _plain(Pods(stack)),
     }
+    if target not in makers:
+        raise ToolError(
+            f"stack '{stack.name}': target is {target!r}, expected one of {', '.join(makers)}\n"
+            f"  fix: set redis-sentinel:target in {stack.config.name}"
+        )
     with makers[target]() as victims:
         yield victims
 

@@ -305,17 +305,15 @@ class _Stack:
     def converged(self, containers: Sequence[docker.Container], previous: Sequence[pulumi.Resource]) -> _Convergence:
         """The last step of the nodes: every one of them sees what is declared."""
         nodes = self.deployment.topology.nodes
-        declared = [self._files(node, "")["files"] for node in nodes]
-        digest = _digest(declared)
+        declared = [self._files(node, "") for node in nodes]
         return _Convergence(
             "convergence",
             {
                 "host": self.settings.docker_host,
                 "contract": pulumi.Output.secret(asked_inside(self.deployment.contract)),
                 "containers": {node.name: f"{self.prefix}-{node.name}" for node in nodes},
-                "trigger": pulumi.Output.all(
-                    digest, *(container.id for container in containers), *self.deployment.tls_files.values()
-                ).apply(_digest),
+                # With the passwords: their change restarts nothing, and has to be agreed on all the same.
+                "trigger": pulumi.Output.all(*declared, *(container.id for container in containers)).apply(_digest),
             },
             _after(self.dynamic, previous),
         )

@@ -115,7 +115,9 @@ def guard(script: str, table: str) -> dict[str, Any]:
 def _listing(props: dict[str, Any], network: str, script: str) -> list[Any]:
     """Both tables as nft lists them, without what differs from load to load: handles and counts."""
     each = (f"nft -j list table {family} {props['table']} 2>/dev/null || echo '{{}}'" for family in nftables.FAMILIES)
-    lines = _run(props, network, script, f"nft -f /rules.nft; {'; '.join(each)}").splitlines()
+    # A table that is absent is an answer. An nft that cannot load or list anything is none.
+    able = "nft -f /rules.nft && nft list tables >/dev/null || exit 1"
+    lines = _run(props, network, script, f"{able}; {'; '.join(each)}").splitlines()
     return [_lasting(json.loads(line)) for line in lines]
 
 

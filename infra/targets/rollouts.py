@@ -97,7 +97,8 @@ def await_rolled_out(api: Any, namespace: str, kind: str, name: str) -> None:
         except HTTPError:
             if time.monotonic() > end:
                 raise
-            continue  # it has waited already
+            time.sleep(0.5)
+            continue
         if is_rolled_out(workload):
             return
         selector = ",".join(f"{key}={value}" for key, value in workload["spec"]["selector"]["matchLabels"].items())

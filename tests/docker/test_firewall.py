@@ -301,5 +301,7 @@ def test_mistakes_are_said_with_their_remedy(props: dict[str, Any]) -> None:
         docker_firewall.load(props | {"image": "no-such-image:1"})
     with pytest.raises(FirewallError, match="nft refused"):
         docker_firewall.load(props | {"script": "table inet x { chain c { nonsense } }\n"})
+    with pytest.raises(FirewallError, match="nft refused"):  # and not: nothing is declared, nothing is there
+        docker_firewall.is_loaded(props | {"script": "table inet x { chain c { nonsense } }\n"})
     with pytest.raises(FirewallError, match="cannot be reached"):
         docker_firewall.load(props | {"host": "unix:///nonexistent.sock"})

@@ -307,13 +307,13 @@ def test_a_deployment_is_restarted_where_the_stacks_settings_say(
 ) -> None:
     file = tmp_path / "Pulumi.prod.yaml"
     file.write_text(
-        "config:\n  redis-sentinel:kubeContext: blue\n  redis-sentinel:kubeconfig: /k\n"
+        "config:\n  redis-sentinel:kubeContext: blue\n  redis-sentinel:kubeconfig: ~/k\n"
         '  redis-sentinel:contractNamespaces: ["shop"]\n'
     )
     stack = Stack("prod", tmp_path, file)
     given = Consumer(name="shop", health="http://127.0.0.1:1/health", deployment="web")
     ours = _placed(given, stack)
-    assert (ours.namespace, ours.context, ours.kubeconfig) == ("shop", "blue", "/k")
+    assert (ours.namespace, ours.context, ours.kubeconfig) == ("shop", "blue", "~/k")
     own = _placed(given.model_copy(update={"namespace": "other", "context": "green"}), stack)
     assert (own.namespace, own.context) == ("other", "green")
     commands: list[list[str]] = []
@@ -324,7 +324,7 @@ def test_a_deployment_is_restarted_where_the_stacks_settings_say(
 
     monkeypatch.setattr(subprocess, "run", run)
     assert "ended with 1" in standalone._move(ours, "standalone")
-    where = ["kubectl", "--namespace", "shop", "--context", "blue", "--kubeconfig", "/k"]
+    where = ["kubectl", "--namespace", "shop", "--context", "blue", "--kubeconfig", str(Path.home() / "k")]
     assert commands == [[*where, "rollout", "restart", "deployment/web"]]
 
 

@@ -32,6 +32,13 @@ def test_a_server_is_stopped_and_continued_by_its_own_number(stack: Stack, monke
     ]
 
 
+def test_a_target_that_nobody_knows_is_one_message(stack: Stack) -> None:
+    stack.config.write_text("config:\n  redis-sentinel:target: kubernets\n")
+    said = r"target is 'kubernets', expected one of process, docker, kubernetes\n  fix: "
+    with pytest.raises(ToolError, match=said), victims_of(stack):
+        pass
+
+
 def test_a_pod_that_is_gone_is_its_statefulsets_matter(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_words: list[str]) -> str:
         raise ToolError("kubectl: pods not found")

@@ -262,3 +262,11 @@ def test_a_container_is_replaced_for_what_it_is_made_of_alone(
     change: dict[str, Any], replaced: set[str], plain: Engine
 ) -> None:
     assert changed(plain, registered(**change)) == replaced
+
+
+def test_nodes_that_get_other_passwords_have_to_agree_again(plain: Engine) -> None:
+    """Their change restarts no container. Without it nobody would wait until all nodes have taken them."""
+    other = registered(appPassword=f"{MARKER}-another-one-Zx8")
+    (before,), (after,), (same,) = (each.of_type(CONVERGENCE) for each in (plain, other, registered()))
+    assert before.properties["trigger"] == same.properties["trigger"]
+    assert before.properties["trigger"] != after.properties["trigger"]
