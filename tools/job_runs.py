@@ -52,7 +52,10 @@ class JobRun:
         return int(pod.status.container_statuses[0].state.terminated.exit_code)
 
     def lines(self) -> Iterator[str]:
-        """The log's lines as they come, to the container's end. A connection that breaks is made again."""
+        """The log's lines as they come, to the container's end. A connection that breaks is made again.
+
+        Raises ClusterError when the pod is gone, as with its node, or its log cannot be read.
+        """
         done, ended = 0, False
         while not ended:
             # Asked before the log is read: what is read after the end is whole.
@@ -67,10 +70,13 @@ class JobRun:
                 ended = False
 
     def _log(self) -> Iterator[str]:
-        pod = self._pod()
-        response = self._core.read_namespaced_pod_log(
-            pod.metadata.name, self._namespace, follow=True, _preload_content=False, _request_timeout=(REQUEST_S, 300)
-        )
+        pod, kept_open = self._pod(), {"follow": True, "_preload_content": False, "_request_timeout": (REQUEST_S, 300)}
+        if pod is None:
+            raise ClusterError(f"{self.name}: its pod is gone before it ended{self._events()}")
+        try:
+            response = self._core.read_namespaced_pod_log(pod.metadata.name, self._namespace, **kept_open)
+        except ApiException as error:
+            raise ClusterError(f"{self.name}: the cluster does not show its log: {error.reason}") from None
         held = b""
         for part in response.stream(65536):
             *whole, held = (held + part).split(b"\n")
