@@ -94,7 +94,8 @@ def _forget(venv: Path) -> bool:
 
 
 def _with_uv(root: Path, uv: str, whole: bool) -> None:
-    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(root / ".venv")}
+    # Compiled, as pip does: where PYTHONDONTWRITEBYTECODE is set, every command would compile all that it imports.
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(root / ".venv"), "UV_COMPILE_BYTECODE": "1"}
     environment.pop("VIRTUAL_ENV", None)
     command = [uv, "sync", "--frozen", "--all-groups", "--quiet", "--project", str(root), "--python", _base_python()]
     reinstall = [] if whole else ["--reinstall"]
@@ -109,10 +110,8 @@ def _with_pip(root: Path, whole: bool) -> None:
             "install your distribution's python3-venv package, or uv, then run the command again",
         )
     pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-    options = ["--no-deps", "--require-hashes", "--progress-bar", "off"]
-    options += ["--no-compile"]  # as uv does: what is never imported need not be compiled, and that is most of it
     _run(
-        [*pip, *options, "-r", str(root / "requirements.lock")],
+        [*pip, "--no-deps", "--require-hashes", "--progress-bar", "off", "-r", str(root / "requirements.lock")],
         "check that the package index can be reached, then run the command again",
     )
 
