@@ -11,6 +11,9 @@ PAUSE ?=
 SWITCH ?=
 RELEASE ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 
+# Where Python may write no bytecode, as in many containers, each command compiles all that it imports: a third of an `up`.
+unexport PYTHONDONTWRITEBYTECODE
+
 PY := .venv/bin/python
 TOOL := $(PY) -m tools.stack
 
