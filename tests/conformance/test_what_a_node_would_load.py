@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
@@ -432,6 +433,13 @@ def test_what_a_promotion_that_nobody_remembers_has_confirmed_is_kept(process_no
     pytest.fail("in no attempt was a key confirmed before the promotion was on record")
 
 
+def at_rest(files: list[Path]) -> list[str]:
+    """What is in the files, or nothing if that changes within half a second."""
+    before = [file.read_text() for file in files]
+    time.sleep(0.5)
+    return before if before == [file.read_text() for file in files] else []
+
+
 @pytest.mark.deployment
 @pytest.mark.parametrize("size", [1, pytest.param(500, marks=pytest.mark.nightly)])
 def test_what_a_promotion_that_only_the_sentinels_remember_has_confirmed_is_kept(
@@ -447,7 +455,8 @@ def test_what_a_promotion_that_only_the_sentinels_remember_has_confirmed_is_kept
     notes = [deployment.folder(name) / "data" / "reach" for name in replicas]
     for each in witnesses:  # from here on nothing is noted
         os.kill(int(each.read_text()), signal.SIGSTOP)
-    noted = [note.read_text() for note in notes]
+    # What a witness had begun to write, a program that it started still ends.
+    noted = await_that(lambda: at_rest(notes), 5, "notes that stay as they are")
     write_to_the_master_alone(deployment, keys=20)
     new = await_that(lambda: promoted_of(deployment, replicas), 30, "a replica that takes the role") or ""
     with closing(open_node(deployment.contract, Options(timeout_s=1), deployment.endpoint(new))) as link:

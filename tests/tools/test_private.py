@@ -76,7 +76,7 @@ def test_a_program_gets_the_contract_and_no_file_is_left_however_it_ends(tmp_pat
     runner.send_signal(signal.SIGKILL)
     runner.wait()
     os.kill(int(child), signal.SIGKILL)
-    assert [path.name for path in tmp_path.iterdir() if MARKER in path.read_text() and path.suffix == ".env"] == []
+    assert [path.name for path in tmp_path.glob("*.env") if MARKER in path.read_text()] == []
 
 
 def test_nobody_else_reads_it(tmp_path: Path) -> None:
