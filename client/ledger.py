@@ -80,7 +80,7 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._stopped = self.elapsed_s()
         self._stop.set()
-        # A write under way may be tried for so long, its last attempt use up the client's deadline and its time-outs.
+        # A write is tried for PATIENCE_S. Its last attempt may then use up the client's deadline and its time-outs.
         slack_s = PATIENCE_S + self._options.retry.deadline_s + 10
         for thread in self._threads:
             thread.join(slack_s)

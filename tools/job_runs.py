@@ -70,9 +70,10 @@ class JobRun:
                 ended = False
 
     def _log(self) -> Iterator[str]:
-        pod, kept_open = self._pod(), {"follow": True, "_preload_content": False, "_request_timeout": (REQUEST_S, 300)}
+        pod = self._pod()
         if pod is None:
             raise ClusterError(f"{self.name}: its pod is gone before it ended{self._events()}")
+        kept_open = {"follow": True, "_preload_content": False, "_request_timeout": (REQUEST_S, 300)}
         try:
             response = self._core.read_namespaced_pod_log(pod.metadata.name, self._namespace, **kept_open)
         except ApiException as error:

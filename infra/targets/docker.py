@@ -312,7 +312,7 @@ class _Stack:
                 "host": self.settings.docker_host,
                 "contract": pulumi.Output.secret(asked_inside(self.deployment.contract)),
                 "containers": {node.name: f"{self.prefix}-{node.name}" for node in nodes},
-                # With the passwords: their change restarts nothing, and has to be agreed on all the same.
+                # Passwords belong to it: their change restarts no container, and every node has to take it.
                 "trigger": pulumi.Output.all(*declared, *(container.id for container in containers)).apply(_digest),
             },
             _after(self.dynamic, previous),
